@@ -1,0 +1,123 @@
+# What people do with Postrider. `make` alone lists it; every target does its own set-up.
+
+ARCH ?= arm64
+ARGS ?=
+PYTHON ?= python3
+DYNAMODB_PORT ?= 8000
+MINISTACK_PORT ?= 4566
+WATCH_PORT ?= 9000
+FUNCTIONS := registration credentials publish delivery scheduler
+
+TOOLS := $(CURDIR)/.tools
+VENV := $(TOOLS)/venv
+MINISTACK := $(TOOLS)/ministack/bin/ministack
+DYNAMODB := $(TOOLS)/dynamodb-local
+# The npm package in which AWS ships DynamoDB Local (under its own licence: to use, not to pass on).
+DYNAMODB_PACKAGE := amplify-dynamodb-simulator
+DYNAMODB_VERSION := 2.9.30
+DYNAMODB_SHA512 := c5379e44bbf311fab2779961ddb1f8734907bd21c79a6843e590ec1c5280439836665e89aa515dbad6908422c7cf1129e91cb5a3b4c1ea7888a17b9002749ec1
+
+# cargo finds its subcommands on the path, and cargo-lambda finds zig by the first python3 there.
+WITH_VENV := PATH="$(VENV)/bin:$$PATH"
+PIP_INSTALL := install --quiet --no-compile --disable-pip-version-check
+LAMBDA_TARGET := $(if $(filter arm64,$(ARCH)),--arm64,--x86-64)
+
+export SAM_CLI_TELEMETRY := 0
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# ---- Running and checking ----
+
+.PHONY: run test lint bench
+run: ## Run all of it on this machine; needs only Rust. ARGS="--help" says more
+	cargo run --release -p local -- $(ARGS)
+
+test: tools ## Run every test. ARGS="NAME" picks some
+	$(WITH_VENV) \
+	POSTRIDER_DYNAMODB_LOCAL="$(DYNAMODB)" \
+	POSTRIDER_MINISTACK="$(MINISTACK)" \
+	POSTRIDER_CARGO_LAMBDA="$(VENV)/bin/cargo-lambda" \
+	cargo test --workspace $(ARGS)
+
+lint: $(TOOLS)/venv.stamp ## Check format, lints, docs, dependencies and template
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --workspace
+	$(WITH_VENV) cargo deny check bans licenses sources
+	$(WITH_VENV) tools/advisories
+	$(VENV)/bin/cfn-lint template.yaml
+	$(VENV)/bin/sam validate --lint
+
+bench: ## Measure it against the figures of a peer; ARGS="--only LABEL" picks one
+	bench/run.sh $(ARGS)
+
+# ---- As Lambda functions ----
+
+.PHONY: build deploy servers watch invoke-registration invoke-credentials invoke-publish invoke-delivery invoke-scheduler
+build: $(TOOLS)/venv.stamp ## Build the functions for Lambda (ARCH=arm64 or x86_64)
+	$(WITH_VENV) cargo lambda build --release $(LAMBDA_TARGET) $(FUNCTIONS:%=-p %)
+
+deploy: $(TOOLS)/venv.stamp ## Build and deploy to AWS, asking for what it needs
+	$(WITH_VENV) sam build --parameter-overrides Architecture=$(ARCH)
+	$(WITH_VENV) sam deploy --guided --parameter-overrides Architecture=$(ARCH)
+
+servers: tools ## Run local DynamoDB and SQS for `make watch`, on loopback
+	tools/servers "$(VENV)" "$(MINISTACK)" $(DYNAMODB_PORT) $(MINISTACK_PORT)
+
+watch: $(TOOLS)/venv.stamp ## Serve the functions as Lambda would, over `make servers`
+	$(WITH_VENV) cargo lambda watch --invoke-address 127.0.0.1 --invoke-port $(WATCH_PORT) \
+		--env-file tools/watch.env $(ARGS)
+
+invoke-registration: EVENT ?= register ## Register a webhook over `make watch`; EVENT=health, tiki-register
+invoke-credentials: EVENT ?= tiki-credentials ## Grant a tenant's credentials
+invoke-publish: EVENT ?= publish ## Publish an event
+invoke-delivery: EVENT ?= delivery ## Deliver what a queue message names
+invoke-scheduler: EVENT ?= schedule ## Sweep once
+$(FUNCTIONS:%=invoke-%): invoke-%: $(TOOLS)/venv.stamp
+	$(WITH_VENV) cargo lambda invoke --invoke-address 127.0.0.1 --invoke-port $(WATCH_PORT) \
+		--data-file tests/events/$(EVENT).json $*
+
+# ---- Tools: in .tools, once ----
+
+.PHONY: tools java lock clean clean-tools
+tools: $(TOOLS)/venv.stamp $(TOOLS)/ministack.stamp $(TOOLS)/dynamodb-local.stamp | java ## Install what test, lint and build use, into .tools
+
+$(TOOLS)/venv.stamp: requirements-dev.txt tools/constraints.txt
+	$(PYTHON) -m venv --clear "$(VENV)"
+	"$(VENV)/bin/python3" -m pip $(PIP_INSTALL) -r requirements-dev.txt
+	touch $@
+
+$(TOOLS)/ministack.stamp: tools/ministack.txt tools/ministack-constraints.txt
+	$(PYTHON) -m venv --clear "$(TOOLS)/ministack"
+	"$(TOOLS)/ministack/bin/python3" -m pip $(PIP_INSTALL) -r tools/ministack.txt
+	touch $@
+
+# Only the package's archive: installing it would add 290 MB that DynamoDB Local has no use for.
+$(TOOLS)/dynamodb-local.stamp: tools/loopback.c
+	rm -rf "$(DYNAMODB)"
+	mkdir -p "$(DYNAMODB)"
+	npm pack --silent --pack-destination "$(TOOLS)" $(DYNAMODB_PACKAGE)@$(DYNAMODB_VERSION)
+	cd "$(TOOLS)" && echo "$(DYNAMODB_SHA512)  $(DYNAMODB_PACKAGE)-$(DYNAMODB_VERSION).tgz" | sha512sum --check --quiet
+	tar -xzf "$(TOOLS)/$(DYNAMODB_PACKAGE)-$(DYNAMODB_VERSION).tgz" -C "$(DYNAMODB)" --strip-components=2 package/emulator
+	rm "$(TOOLS)/$(DYNAMODB_PACKAGE)-$(DYNAMODB_VERSION).tgz"
+	cc -Wall -Werror -O2 -shared -fPIC -o "$(DYNAMODB)/loopback.so" tools/loopback.c -ldl
+	touch $@
+
+java:
+	@command -v java >/dev/null || tools/install-java
+
+lock: ## Pin again what requirements-dev.txt and tools/ministack.txt need in turn
+	tools/lock "$(PYTHON)" requirements-dev.txt tools/constraints.txt
+	tools/lock "$(PYTHON)" tools/ministack.txt tools/ministack-constraints.txt
+
+clean: ## Remove what was built; the tools stay
+	cargo clean
+	rm -rf .aws-sam
+
+clean-tools: ## Remove the tools
+	rm -rf "$(TOOLS)"

@@ -1,0 +1,1 @@
+//! The AWS engine: DynamoDB, SQS and KMS behind the ports.

@@ -1,0 +1,1 @@
+//! Lambda event types to and from the domain's requests; settings.

@@ -1,0 +1,1 @@
+//! The way out: a client that reaches no forbidden address.

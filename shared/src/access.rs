@@ -1,0 +1,199 @@
+//! Who asks, and whether they may.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderMap, header::AUTHORIZATION};
+use jiff::Timestamp;
+
+use crate::{
+    error::Error,
+    model::{KeyHash, KeyId, KeyRecord, Scope, Secret, TenantId},
+    operation::Operation,
+    ports::{Dice, Ports},
+};
+
+const PREFIX: &str = "prk_";
+
+/// On whose behalf an operation is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The tenant whose key it is; none: the operator.
+    pub tenant: Option<TenantId>,
+    scopes: Vec<Scope>,
+}
+
+impl Principal {
+    /// The operator, who may do everything.
+    pub fn operator() -> Self {
+        Self { tenant: None, scopes: vec![Scope::Admin] }
+    }
+
+    /// The tenant that a request is about: a tenant's key can only mean its own.
+    pub fn tenant_for(&self, named: Option<&TenantId>) -> Result<TenantId, Error> {
+        match (&self.tenant, named) {
+            (Some(own), None) => Ok(own.clone()),
+            (Some(own), Some(named)) if own == named => Ok(own.clone()),
+            (Some(_), Some(_)) => Err(Error::Forbidden("it is another tenant's")),
+            (None, Some(named)) => Ok(named.clone()),
+            (None, None) => Err(Error::invalid("tenant", "must be given with an operator's key")),
+        }
+    }
+}
+
+/// Finds out whose key was presented.
+pub async fn authenticate(ports: &Ports, key: Option<&Secret>) -> Result<Principal, Error> {
+    let key = key.ok_or(Error::Unauthenticated)?;
+    let hash = KeyHash::of(key);
+    if ports.policy.operator_key.is_some_and(|operator| operator == hash) {
+        return Ok(Principal::operator());
+    }
+    let id = key_id(key).ok_or(Error::Unauthenticated)?;
+    let found = ports.store.key(&id).await?;
+    match found.filter(|key| key.hash == hash && key.expires_at.is_none_or(|end| ports.clock.now() < end)) {
+        Some(KeyRecord { tenant, scopes, .. }) => Ok(Principal { tenant, scopes }),
+        None => Err(Error::Unauthenticated),
+    }
+}
+
+/// Whether the principal may do this at all; whose things it may do it to is [`Principal::tenant_for`]'s.
+pub fn authorise(principal: &Principal, operation: &Operation) -> Result<(), Error> {
+    let (needs, of_tenant) = needs(operation);
+    if !principal.scopes.iter().any(|&held| held == needs || held == Scope::Admin) {
+        return Err(Error::Forbidden(match needs {
+            Scope::Admin => "it takes the scope admin",
+            Scope::Publish => "it takes the scope publish",
+            Scope::Manage => "it takes the scope manage",
+        }));
+    }
+    match (needs, &principal.tenant, of_tenant) {
+        (Scope::Admin, Some(own), Some(named)) if own == named => Ok(()),
+        (Scope::Admin, Some(_), _) => Err(Error::Forbidden("it takes the operator's key")),
+        _ => Ok(()),
+    }
+}
+
+/// The scope that an operation takes, and the tenant within which a tenant's own admin key suffices.
+fn needs(operation: &Operation) -> (Scope, Option<&TenantId>) {
+    match operation {
+        Operation::CreateTenant { .. } | Operation::ListTenants(_) | Operation::DeleteTenant(_) => {
+            (Scope::Admin, None)
+        }
+        Operation::GetTenant(tenant)
+        | Operation::CreateKey { tenant, .. }
+        | Operation::ListKeys(tenant, _)
+        | Operation::DeleteKey(tenant, _) => (Scope::Admin, Some(tenant)),
+        Operation::Publish(_) => (Scope::Publish, None),
+        Operation::CheckHealth
+        | Operation::CreateWebhook(..)
+        | Operation::ListWebhooks(..)
+        | Operation::GetWebhook(..)
+        | Operation::UpdateWebhook(..)
+        | Operation::DeleteWebhook(..)
+        | Operation::RotateSecret(..)
+        | Operation::GrantCredentials { .. }
+        | Operation::ListDeliveries(..)
+        | Operation::GetDelivery(..) => (Scope::Manage, None),
+    }
+}
+
+/// Makes a key: `prk_`, a public half that finds its record, and 160 random bits.
+pub fn new_key(
+    dice: &dyn Dice,
+    tenant: Option<TenantId>,
+    scopes: Vec<Scope>,
+    now: Timestamp,
+    expires_at: Option<Timestamp>,
+) -> Result<(KeyRecord, Secret), Error> {
+    let key = Secret::new(format!("{PREFIX}{}_{}", dice.letters(16), dice.letters(32)));
+    Ok((key_record(&key, tenant, scopes, now, expires_at)?, key))
+}
+
+/// What is kept of a key that somebody chose.
+pub fn key_record(
+    key: &Secret,
+    tenant: Option<TenantId>,
+    scopes: Vec<Scope>,
+    now: Timestamp,
+    expires_at: Option<Timestamp>,
+) -> Result<KeyRecord, Error> {
+    let id = key_id(key)
+        .ok_or_else(|| Error::invalid("key", "must be prk_, 16 of a-z and 0-9, _, and 32 letters or digits"))?;
+    Ok(KeyRecord { id, tenant, scopes, hash: KeyHash::of(key), created_at: now, expires_at })
+}
+
+fn key_id(key: &Secret) -> Option<KeyId> {
+    let (id, secret) = key.reveal().strip_prefix(PREFIX)?.split_once('_')?;
+    (secret.len() == 32 && secret.bytes().all(|b| b.is_ascii_alphanumeric())).then(|| id.parse().ok())?
+}
+
+/// The key in `Authorization: Bearer`.
+pub fn bearer(headers: &HeaderMap) -> Option<Secret> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| Secret::new(token.trim()))
+}
+
+/// The key in `Authorization: Basic`: as the password, as the user name, or in two halves.
+pub fn basic(headers: &HeaderMap) -> Option<Secret> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, pair) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = zeroize::Zeroizing::new(String::from_utf8(STANDARD.decode(pair.trim()).ok()?).ok()?);
+    let (user, password) = pair.split_once(':')?;
+    Some(match (user.strip_prefix(PREFIX), password.strip_prefix(PREFIX)) {
+        (_, Some(_)) => Secret::new(password),
+        (Some(_), None) => Secret::new(user),
+        (None, None) => Secret::new(format!("{PREFIX}{user}_{password}")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "prk_test0000000000ab_0123456789abcdefghijklmnopqrstuv";
+
+    #[test]
+    fn a_key_is_found_in_each_way_of_sending_it() {
+        let with = |value: String| {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, value.parse().unwrap());
+            headers
+        };
+        let found = Some(Secret::new(KEY));
+        assert_eq!(bearer(&with(format!("bearer {KEY}"))), found);
+        for pair in [
+            format!(":{KEY}"),
+            format!("{KEY}:"),
+            "test0000000000ab:0123456789abcdefghijklmnopqrstuv".to_owned(),
+        ] {
+            assert_eq!(basic(&with(format!("Basic {}", STANDARD.encode(pair)))), found);
+        }
+        for bad in ["", "Basic", "Basic !", "Bearer"] {
+            assert_eq!(basic(&with(bad.into())), None);
+            assert_eq!(bearer(&with(bad.into())), None);
+        }
+    }
+
+    #[test]
+    fn only_a_whole_key_has_an_id() {
+        assert_eq!(key_id(&Secret::new(KEY)).unwrap().as_str(), "test0000000000ab");
+        for bad in ["", "prk_", "prk_a_b", &KEY[..KEY.len() - 1], &KEY.replace('_', "-"), &format!("{KEY}x")] {
+            assert_eq!(key_id(&Secret::new(bad)), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_tenants_key_means_its_own_tenant_only() {
+        let own: TenantId = "acme".parse().unwrap();
+        let other: TenantId = "other".parse().unwrap();
+        let admin = Principal { tenant: Some(own.clone()), scopes: vec![Scope::Admin] };
+        assert_eq!(admin.tenant_for(None), Ok(own.clone()));
+        assert!(matches!(admin.tenant_for(Some(&other)), Err(Error::Forbidden(_))));
+        assert!(authorise(&admin, &Operation::GetTenant(own)).is_ok());
+        assert!(authorise(&admin, &Operation::GetTenant(other.clone())).is_err());
+        assert!(authorise(&admin, &Operation::ListTenants(crate::operation::PageRequest::all())).is_err());
+        assert!(authorise(&Principal::operator(), &Operation::DeleteTenant(other)).is_ok());
+    }
+}

@@ -1,0 +1,151 @@
+//! Dialects: each documented webhook API is one file here, one implementation of [`Dialect`], one line in [`ALL`].
+
+mod json;
+mod tiki;
+mod tiki_catalogue;
+mod v1;
+mod v1_views;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, header::CONTENT_TYPE};
+use jiff::Timestamp;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::{
+    error::Error,
+    model::{DeliveryId, Event, Secret, Topic},
+    operation::{Operation, Outcome},
+    ports::Target,
+    verdict::Rules,
+};
+
+/// A request, read whole.
+pub type Request = http::Request<Bytes>;
+/// An answer, to be written whole.
+pub type Response = http::Response<Bytes>;
+
+/// One operation that a request asks for. Most requests ask for one; a JSON-RPC batch for many.
+#[derive(Debug)]
+pub struct Call {
+    /// The key that comes with it, wherever the dialect carries it.
+    pub credential: Option<Secret>,
+    /// What it asks for, or why that cannot be read.
+    pub operation: Result<Operation, Error>,
+}
+
+/// What an answer may tell besides its outcome.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The request that is answered.
+    pub request: &'a Request,
+    /// A number for this occurrence, in the log too.
+    pub incident: Uuid,
+}
+
+/// A delivery about to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct Posting<'a> {
+    /// Where to, and with whose credentials.
+    pub target: &'a Target,
+    /// What happened.
+    pub event: &'a Event,
+    /// The delivery's name.
+    pub delivery: DeliveryId,
+    /// Which attempt it is: 1 is the first.
+    pub attempt: u32,
+    /// When it is made.
+    pub now: Timestamp,
+}
+
+/// What goes over the wire: headers of the dialect's own, and the very bytes that a signature covers.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Content type, authentication, and whatever else the API documents.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// One documented webhook API: how its requests are read, its answers and errors written, its topics named,
+/// its messages built.
+pub trait Dialect: Sync {
+    /// Its name in our records.
+    fn name(&self) -> &'static str;
+    /// Whether a request is in this dialect.
+    fn claims(&self, method: &Method, path: &str) -> bool;
+    /// Reads a request.
+    fn decode(&self, request: &Request) -> Vec<Call>;
+    /// Writes the answer: one result for each call that [`Dialect::decode`] read, in their order.
+    fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response;
+    /// Its names of topics: canonical, and its own.
+    fn topics(&self) -> &'static [(&'static str, &'static str)];
+    /// Builds the message of a delivery.
+    fn message(&self, posting: &Posting<'_>) -> Result<Message, Error>;
+    /// How it delivers.
+    fn rules(&self) -> &'static Rules;
+}
+
+/// Every dialect; our own claims what no other does, so it stands last.
+pub const ALL: &[&dyn Dialect] = &[&tiki::Tiki, &v1::V1];
+
+/// The dialect that a request is in.
+pub fn of(request: &Request) -> &'static dyn Dialect {
+    let path = request.uri().path();
+    ALL.iter().copied().find(|dialect| dialect.claims(request.method(), path)).unwrap_or(&v1::V1)
+}
+
+/// The dialect of that name.
+pub fn named(name: &str) -> Option<&'static dyn Dialect> {
+    ALL.iter().copied().find(|dialect| dialect.name() == name)
+}
+
+/// The canonical topic for a name of any dialect's.
+///
+/// ```
+/// let topic = postrider::dialect::topic("product:request:rejected").unwrap();
+/// assert_eq!(topic.as_str(), "product_request.rejected");
+/// assert_eq!(postrider::dialect::topic("order.created").unwrap().as_str(), "order.created");
+/// assert!(postrider::dialect::topic("no such thing").is_none());
+/// ```
+pub fn topic(name: &str) -> Option<Topic> {
+    name.parse().ok().or_else(|| ALL.iter().find_map(|dialect| canonical(*dialect, name)))
+}
+
+/// The canonical topic for one dialect's own name.
+fn canonical(dialect: &dyn Dialect, own: &str) -> Option<Topic> {
+    dialect.topics().iter().find(|(_, name)| *name == own)?.0.parse().ok()
+}
+
+/// One dialect's own name for a canonical topic.
+fn own_name(dialect: &dyn Dialect, topic: &Topic) -> Option<&'static str> {
+    dialect.topics().iter().find(|(canonical, _)| *canonical == topic.as_str()).map(|(_, name)| *name)
+}
+
+/// A JSON answer.
+fn answer(status: StatusCode, content_type: &'static str, body: &impl Serialize) -> Response {
+    // Our own views always serialise: their keys are strings and their numbers finite.
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_table_of_topics_is_sound() {
+        for dialect in ALL {
+            let mut own = HashSet::new();
+            for (canonical, name) in dialect.topics() {
+                assert!(canonical.parse::<Topic>().is_ok(), "{canonical}");
+                assert!(own.insert(name), "{} names {name} twice", dialect.name());
+            }
+            assert!(std::ptr::eq(named(dialect.name()).unwrap().topics(), dialect.topics()));
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Tiki's Open API, webhooks of 2020: one URI an event, HTTP Basic to the receiver.
+//!
+//! Its documents write some paths without `/integration`. Those of them that our own API does not use are
+//! served too: `PUT` and `DELETE /v1/webhooks`, `PUT /v1/webhooks/credentials`, `PUT /webhooks/credentials`.
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
+use serde::Serialize;
+use serde_json::{json, value::RawValue};
+
+use super::{
+    Call, Context, Dialect, Message, Posting, Request, Response, answer, canonical,
+    json::{Fields, Query},
+    own_name, tiki_catalogue,
+};
+use crate::{
+    access,
+    error::Error,
+    model::{Secret, Topic, TopicPattern, Webhook},
+    operation::{Asked, Change, Draft, Operation, Outcome, PageRequest, Selector},
+    verdict::Rules,
+};
+
+pub(super) struct Tiki;
+
+const NAME: &str = "tiki";
+const WEBHOOKS: &str = "/integration/v1/webhooks";
+const CREDENTIALS: &str = "/integration/v1/webhooks/credentials";
+
+/// The path in its full form, if it is one of Tiki's.
+fn full_path(method: &Method, path: &str) -> Option<&'static str> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    match path {
+        WEBHOOKS => Some(WEBHOOKS),
+        CREDENTIALS => Some(CREDENTIALS),
+        "/v1/webhooks" if matches!(*method, Method::PUT | Method::DELETE) => Some(WEBHOOKS),
+        "/v1/webhooks/credentials" | "/webhooks/credentials" if method == Method::PUT => Some(CREDENTIALS),
+        // Everything else below its root gets its own kind of 404.
+        _ => path.starts_with("/integration/").then_some(""),
+    }
+}
+
+impl Dialect for Tiki {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn claims(&self, method: &Method, path: &str) -> bool {
+        full_path(method, path).is_some()
+    }
+
+    fn decode(&self, request: &Request) -> Vec<Call> {
+        vec![Call { credential: credential(request.headers()), operation: self.operation(request) }]
+    }
+
+    fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response {
+        match results.into_iter().next() {
+            Some(Ok(outcome)) => success(self, outcome, context),
+            Some(Err(error)) => failure(&error, context),
+            None => failure(&Error::Malformed("an empty request".into()), context),
+        }
+    }
+
+    fn topics(&self) -> &'static [(&'static str, &'static str)] {
+        tiki_catalogue::TOPICS
+    }
+
+    fn message(&self, posting: &Posting<'_>) -> Result<Message, Error> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            id: uuid::Uuid,
+            event: &'a str,
+            payload: &'a RawValue,
+        }
+        let event = posting.event;
+        let payload = serde_json::from_slice(event.payload.as_bytes());
+        let payload = payload.map_err(|e| Error::Internal(format!("a payload that is not JSON: {e}")))?;
+        let own = own_name(self, &event.topic).unwrap_or(event.topic.as_str());
+        let body = serde_json::to_vec(&Body { id: event.uid, event: own, payload })
+            .map_err(|e| Error::Internal(format!("writing a message: {e}")))?;
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(granted) = &posting.target.credentials {
+            let mut value = HeaderValue::from_str(granted.authorization().reveal())
+                .map_err(|_| Error::Internal("credentials that cannot be sent".into()))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        Ok(Message { headers, body: Bytes::from(body) })
+    }
+
+    fn rules(&self) -> &'static Rules {
+        // Tiki documents neither retries nor a timeout.
+        &Rules::STANDARD
+    }
+}
+
+/// The legacy header `tiki-api`, or an OAuth2 bearer token.
+fn credential(headers: &HeaderMap) -> Option<Secret> {
+    let legacy = headers.get("tiki-api").and_then(|value| value.to_str().ok());
+    legacy.map(|key| Secret::new(key.trim())).or_else(|| access::bearer(headers))
+}
+
+impl Tiki {
+    fn operation(&self, request: &Request) -> Result<Operation, Error> {
+        let asked = Asked { tenant: None, dialect: Some(NAME) };
+        let method = request.method();
+        match (full_path(method, request.uri().path()), method.as_str()) {
+            (Some(WEBHOOKS), "GET") => Ok(Operation::ListWebhooks(asked, PageRequest::all())),
+            (Some(WEBHOOKS), "POST") => {
+                let (uri, topic) = self.webhook(request)?;
+                let draft = Draft {
+                    dialect: NAME,
+                    name: None,
+                    url: uri,
+                    topics: vec![TopicPattern::One(topic)],
+                    headers: Vec::new(),
+                    signed: false,
+                    one_per_topic: true,
+                };
+                Ok(Operation::CreateWebhook(asked, draft))
+            }
+            (Some(WEBHOOKS), "PUT") => {
+                let (uri, topic) = self.webhook(request)?;
+                let change = Change { url: Some(uri), ..Change::default() };
+                Ok(Operation::UpdateWebhook(asked, Selector::Topic(topic), change))
+            }
+            (Some(WEBHOOKS), "DELETE") => {
+                let query = Query::of(request);
+                let event = query.get("event").ok_or_else(|| Error::invalid("event", "is required"))?;
+                Ok(Operation::DeleteWebhook(asked, Selector::Topic(self.topic(event)?)))
+            }
+            (Some(CREDENTIALS), "PUT") => {
+                let mut fields = Fields::of(request)?;
+                let id = fields.required("id")?;
+                let secret = Secret::new(fields.required("secret")?);
+                Ok(Operation::GrantCredentials { asked, id, secret })
+            }
+            (Some(WEBHOOKS | CREDENTIALS), _) => Err(Error::MethodNotAllowed),
+            _ => Err(Error::NotFound("path")),
+        }
+    }
+
+    /// `{uri, event}`; other fields are let pass, as Tiki's own clients may send `seller_id` back.
+    fn webhook(&self, request: &Request) -> Result<(String, Topic), Error> {
+        let mut fields = Fields::of(request)?;
+        let uri = fields.required("uri")?;
+        Ok((uri, self.topic(&fields.required("event")?)?))
+    }
+
+    fn topic(&self, event: &str) -> Result<Topic, Error> {
+        canonical(self, event).ok_or_else(|| Error::UnknownTopic(event.to_owned()))
+    }
+}
+
+fn view(tiki: &Tiki, webhook: &Webhook) -> serde_json::Value {
+    let event = webhook.topics.first().map(|pattern| match pattern {
+        TopicPattern::One(topic) => own_name(tiki, topic).unwrap_or(topic.as_str()),
+        TopicPattern::All => TopicPattern::ALL,
+    });
+    json!({ "uri": webhook.url.as_str(), "event": event })
+}
+
+fn success(tiki: &Tiki, outcome: Outcome, context: Context<'_>) -> Response {
+    let body = match outcome {
+        Outcome::WebhookCreated(webhook) | Outcome::Webhook(webhook) => view(tiki, &webhook),
+        Outcome::Webhooks(page) => {
+            let data: Vec<_> = page.items.iter().map(|webhook| view(tiki, webhook)).collect();
+            json!({ "data": data })
+        }
+        // Not documented; Tiki's own clients read the body as JSON.
+        Outcome::Deleted | Outcome::CredentialsGranted => json!({}),
+        other => {
+            let error = Error::Internal(format!("an outcome that Tiki's API has no words for: {other:?}"));
+            return failure(&error, context);
+        }
+    };
+    answer(StatusCode::OK, "application/json", &body)
+}
+
+/// `{"error": {"id", "message"}}`: the reference shows the id, the samples leave it out; a client of either reads
+/// this. The table of statuses is the one of the whole API.
+fn failure(error: &Error, context: Context<'_>) -> Response {
+    let (status, message) = match error {
+        Error::Invalid { field, .. } if field == "url" => (StatusCode::BAD_REQUEST, "Invalid URI".to_owned()),
+        Error::UnknownTopic(_) => (StatusCode::BAD_REQUEST, "Invalid event".to_owned()),
+        Error::Malformed(_) | Error::Invalid { .. } => (StatusCode::BAD_REQUEST, error.to_string()),
+        Error::Unauthenticated => (StatusCode::UNAUTHORIZED, "Unauthorized".to_owned()),
+        Error::Forbidden(_) => (StatusCode::FORBIDDEN, error.to_string()),
+        Error::NotFound(_) => (StatusCode::NOT_FOUND, error.to_string()),
+        Error::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, error.to_string()),
+        Error::Conflict(_) => (
+            StatusCode::CONFLICT,
+            "Webhook for this event has been registered. Please update it instead.".to_owned(),
+        ),
+        Error::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
+        Error::Quota(_) => (StatusCode::TOO_MANY_REQUESTS, error.to_string()),
+        Error::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        Error::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    };
+    let body = json!({ "error": { "id": context.incident, "message": message } });
+    answer(status, "application/json", &body)
+}

@@ -1,0 +1,317 @@
+//! Our own API, `/v1`: JSON, bearer keys, RFC 9457 problems, cursor pagination.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header::CONTENT_TYPE};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{
+    Call, Context, Dialect, Message, Posting, Request, Response,
+    json::{Fields, Query},
+    v1_views,
+};
+use crate::{
+    access,
+    error::Error,
+    model::{EventId, Header, MAX_PAYLOAD, Payload, Secret, TenantId, TopicPattern},
+    operation::{Asked, Change, Draft, NewEvent, Operation, Outcome, PageRequest, Selector},
+    verdict::Rules,
+};
+
+pub(super) struct V1;
+
+const NAME: &str = "v1";
+/// Events of one request at most.
+const MAX_BATCH: usize = 100;
+/// Topics and headers of one webhook at most.
+const MAX_LIST: usize = 100;
+
+impl Dialect for V1 {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn claims(&self, _: &Method, _: &str) -> bool {
+        true
+    }
+
+    fn decode(&self, request: &Request) -> Vec<Call> {
+        vec![Call { credential: access::bearer(request.headers()), operation: operation(request) }]
+    }
+
+    fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response {
+        match results.into_iter().next() {
+            Some(Ok(Outcome::Published(receipts))) => {
+                v1_views::published(context, receipts, is_batch(context.request.body()))
+            }
+            Some(Ok(outcome)) => v1_views::success(outcome),
+            Some(Err(error)) => v1_views::problem(context, &error),
+            None => v1_views::problem(context, &Error::Malformed("an empty request".into())),
+        }
+    }
+
+    fn topics(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
+    fn message(&self, posting: &Posting<'_>) -> Result<Message, Error> {
+        /// The payload structure that the Standard Webhooks specification recommends.
+        #[derive(Serialize)]
+        struct Body<'a> {
+            id: &'a EventId,
+            r#type: &'a str,
+            timestamp: Timestamp,
+            data: &'a RawValue,
+        }
+        let event = posting.event;
+        let data = serde_json::from_slice(event.payload.as_bytes());
+        let data = data.map_err(|e| Error::Internal(format!("a payload that is not JSON: {e}")))?;
+        let timestamp = event.occurred_at.unwrap_or(event.accepted_at);
+        let mut body = Vec::with_capacity(event.payload.as_bytes().len() + 192);
+        serde_json::to_writer(&mut body, &Body { id: &event.id, r#type: event.topic.as_str(), timestamp, data })
+            .map_err(|e| Error::Internal(format!("writing a message: {e}")))?;
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(granted) = &posting.target.credentials {
+            let mut value = HeaderValue::from_str(granted.authorization().reveal())
+                .map_err(|_| Error::Internal("credentials that cannot be sent".into()))?;
+            value.set_sensitive(true);
+            headers.insert(http::header::AUTHORIZATION, value);
+        }
+        Ok(Message { headers, body: Bytes::from(body) })
+    }
+
+    fn rules(&self) -> &'static Rules {
+        &Rules::STANDARD
+    }
+}
+
+fn operation(request: &Request) -> Result<Operation, Error> {
+    let path = request.uri().path();
+    let mut parts = path.strip_prefix('/').unwrap_or(path).split('/');
+    if parts.next() != Some("v1") {
+        return Err(Error::NotFound("path"));
+    }
+    let parts: Vec<&str> = parts.collect();
+    let method = request.method().as_str();
+    match (method, parts.as_slice()) {
+        ("GET", ["health"]) => Ok(Operation::CheckHealth),
+        ("POST", ["events"]) => publish(request.body()),
+        (_, ["tenants", ..]) => tenants(request, method, &parts[1..]),
+        (_, ["webhooks", ..]) => webhooks(request, method, &parts[1..]),
+        ("GET", ["deliveries", id]) => {
+            let id = id.parse().map_err(|_| Error::NotFound("delivery"))?;
+            Ok(Operation::GetDelivery(asked(request)?, id))
+        }
+        ("PUT", ["credentials"]) => {
+            let mut fields = Fields::of(request)?;
+            let asked = Asked { tenant: fields.parsed("tenant")?, dialect: None };
+            let id = fields.required("id")?;
+            let secret = Secret::new(fields.required("secret")?);
+            fields.end()?;
+            Ok(Operation::GrantCredentials { asked, id, secret })
+        }
+        (_, ["health" | "events" | "credentials"] | ["deliveries", _]) => Err(Error::MethodNotAllowed),
+        _ => Err(Error::NotFound("path")),
+    }
+}
+
+fn tenants(request: &Request, method: &str, parts: &[&str]) -> Result<Operation, Error> {
+    let tenant = |text: &str| text.parse::<TenantId>().map_err(|_| Error::NotFound("tenant"));
+    match (method, parts) {
+        ("POST", []) => {
+            let mut fields = Fields::of(request)?;
+            let id = fields.parsed("id")?.ok_or_else(|| Error::invalid("id", "is required"))?;
+            let name = name(&mut fields)?.unwrap_or_default();
+            fields.end()?;
+            Ok(Operation::CreateTenant { id, name })
+        }
+        ("GET", []) => Ok(Operation::ListTenants(page(request)?)),
+        ("GET", [id]) => Ok(Operation::GetTenant(tenant(id)?)),
+        ("DELETE", [id]) => Ok(Operation::DeleteTenant(tenant(id)?)),
+        ("POST", [id, "keys"]) => {
+            let tenant = tenant(id)?;
+            let mut fields = Fields::of(request)?;
+            let scopes = fields.value("scopes").ok_or_else(|| Error::invalid("scopes", "is required"))?;
+            let scopes = serde_json::from_value(scopes)
+                .map_err(|_| Error::invalid("scopes", "must be a list of admin, publish and manage"))?;
+            let expires_at = time(&mut fields, "expires_at")?;
+            fields.end()?;
+            Ok(Operation::CreateKey { tenant, scopes, expires_at })
+        }
+        ("GET", [id, "keys"]) => Ok(Operation::ListKeys(tenant(id)?, page(request)?)),
+        ("DELETE", [id, "keys", key]) => {
+            Ok(Operation::DeleteKey(tenant(id)?, key.parse().map_err(|_| Error::NotFound("key"))?))
+        }
+        (_, [] | [_] | [_, "keys"] | [_, "keys", _]) => Err(Error::MethodNotAllowed),
+        _ => Err(Error::NotFound("path")),
+    }
+}
+
+fn webhooks(request: &Request, method: &str, parts: &[&str]) -> Result<Operation, Error> {
+    let id = |text: &str| text.parse().map_err(|_| Error::NotFound("webhook"));
+    let which = |text: &str| id(text).map(Selector::Id);
+    match (method, parts) {
+        ("POST", []) => register(request),
+        ("GET", []) => Ok(Operation::ListWebhooks(asked(request)?, page(request)?)),
+        ("GET", [id]) => Ok(Operation::GetWebhook(asked(request)?, which(id)?)),
+        ("PATCH", [id]) => Ok(Operation::UpdateWebhook(asked(request)?, which(id)?, change(request)?)),
+        ("DELETE", [id]) => Ok(Operation::DeleteWebhook(asked(request)?, which(id)?)),
+        ("POST", [id, "secret", "rotate"]) => Ok(Operation::RotateSecret(asked(request)?, which(id)?)),
+        ("GET", [text, "deliveries"]) => {
+            Ok(Operation::ListDeliveries(asked(request)?, id(text)?, page(request)?))
+        }
+        (_, [] | [_] | [_, "secret", "rotate"] | [_, "deliveries"]) => Err(Error::MethodNotAllowed),
+        _ => Err(Error::NotFound("path")),
+    }
+}
+
+fn asked(request: &Request) -> Result<Asked, Error> {
+    Ok(Asked { tenant: Query::of(request).parsed("tenant")?, dialect: None })
+}
+
+fn page(request: &Request) -> Result<PageRequest, Error> {
+    let query = Query::of(request);
+    let limit = match query.get("limit") {
+        None => PageRequest::DEFAULT,
+        Some(text) => match text.parse() {
+            Ok(limit @ 1..=PageRequest::MAX) => limit,
+            _ => return Err(Error::invalid("limit", "must be a number from 1 to 250")),
+        },
+    };
+    let after = query.get("cursor").map(|text| read_cursor(text).ok_or(text)).transpose();
+    Ok(PageRequest { limit, after: after.map_err(|_| Error::invalid("cursor", "is not one that we gave"))? })
+}
+
+/// A cursor is the store's own word for where a page ended, wrapped so that nobody builds on its look.
+pub(super) fn write_cursor(after: &str) -> String {
+    URL_SAFE_NO_PAD.encode(after)
+}
+
+fn read_cursor(text: &str) -> Option<String> {
+    String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+}
+
+fn register(request: &Request) -> Result<Operation, Error> {
+    let mut fields = Fields::of(request)?;
+    let asked = Asked { tenant: fields.parsed("tenant")?, dialect: None };
+    let draft = Draft {
+        dialect: NAME,
+        name: name(&mut fields)?,
+        url: fields.required("url")?,
+        topics: topics(&mut fields)?.ok_or_else(|| Error::invalid("topics", "is required"))?,
+        headers: headers(&mut fields)?.unwrap_or_default(),
+        signed: true,
+        one_per_topic: false,
+    };
+    fields.end()?;
+    Ok(Operation::CreateWebhook(asked, draft))
+}
+
+fn change(request: &Request) -> Result<Change, Error> {
+    let mut fields = Fields::of(request)?;
+    let change = Change {
+        name: fields.has("name").then(|| name(&mut fields)).transpose()?,
+        url: fields.text("url")?,
+        topics: topics(&mut fields)?,
+        headers: headers(&mut fields)?,
+        active: fields.flag("active")?,
+    };
+    fields.end()?;
+    Ok(change)
+}
+
+fn name(fields: &mut Fields) -> Result<Option<String>, Error> {
+    let name = fields.text("name")?;
+    if name.as_ref().is_some_and(|name| name.chars().count() > 200 || name.chars().any(char::is_control)) {
+        return Err(Error::invalid("name", "must be at most 200 characters, without control characters"));
+    }
+    Ok(name)
+}
+
+fn topics(fields: &mut Fields) -> Result<Option<Vec<TopicPattern>>, Error> {
+    let Some(names) = fields.texts("topics")? else { return Ok(None) };
+    if names.is_empty() || names.len() > MAX_LIST {
+        return Err(Error::invalid("topics", "must name 1 to 100 topics"));
+    }
+    let pattern = |name: String| match name.as_str() {
+        TopicPattern::ALL => Ok(TopicPattern::All),
+        own => super::topic(own).map(TopicPattern::One).ok_or(Error::UnknownTopic(name)),
+    };
+    let mut patterns = names.into_iter().map(pattern).collect::<Result<Vec<_>, _>>()?;
+    patterns.sort();
+    patterns.dedup();
+    Ok(Some(patterns))
+}
+
+fn headers(fields: &mut Fields) -> Result<Option<Vec<Header>>, Error> {
+    let wrong = || Error::invalid("headers", "must be an object of strings");
+    match fields.value("headers") {
+        None => Ok(None),
+        Some(serde_json::Value::Object(map)) if map.len() <= MAX_LIST => {
+            let header = |(name, value): (String, serde_json::Value)| {
+                Header::new(&name, value.as_str().ok_or_else(wrong)?).map_err(Error::field("headers"))
+            };
+            map.into_iter().map(header).collect::<Result<_, _>>().map(Some)
+        }
+        Some(_) => Err(wrong()),
+    }
+}
+
+fn time(fields: &mut Fields, name: &str) -> Result<Option<Timestamp>, Error> {
+    let parse = |text: String| text.parse().map_err(|_| Error::invalid(name, "must be an RFC 3339 time"));
+    fields.text(name)?.map(parse).transpose()
+}
+
+/// An event as it is published; the payload's bytes are kept as they came.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventBody<'a> {
+    #[serde(default)]
+    tenant: Option<String>,
+    topic: String,
+    #[serde(borrow, default)]
+    payload: Option<&'a RawValue>,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    occurred_at: Option<Timestamp>,
+}
+
+fn is_batch(body: &[u8]) -> bool {
+    body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[')
+}
+
+fn publish(body: &[u8]) -> Result<Operation, Error> {
+    let malformed = |error: serde_json::Error| Error::Malformed(format!("not valid JSON: {error}"));
+    let whole: &RawValue = serde_json::from_slice(body).map_err(malformed)?;
+    let items: Vec<&RawValue> =
+        if is_batch(body) { serde_json::from_str(whole.get()).map_err(malformed)? } else { vec![whole] };
+    if items.is_empty() || items.len() > MAX_BATCH {
+        return Err(Error::invalid("", "must be one event or an array of 1 to 100"));
+    }
+    let events: Vec<_> = items.into_iter().map(new_event).collect();
+    match <[_; 1]>::try_from(events) {
+        // A single event that cannot be read is the whole request's failure.
+        Ok([event]) if !is_batch(body) => Ok(Operation::Publish(vec![Ok(event?)])),
+        Ok(events) => Ok(Operation::Publish(events.into())),
+        Err(events) => Ok(Operation::Publish(events)),
+    }
+}
+
+fn new_event(raw: &RawValue) -> Result<NewEvent, Error> {
+    let event: EventBody<'_> = serde_json::from_str(raw.get())
+        .map_err(|error| Error::Malformed(format!("not an event: {error}")))?;
+    if event.payload.is_some_and(|payload| payload.get().len() > MAX_PAYLOAD) {
+        return Err(Error::TooLarge("the payload must be at most 262,144 bytes".into()));
+    }
+    Ok(NewEvent {
+        tenant: event.tenant.map(|text| text.parse().map_err(Error::field("tenant"))).transpose()?,
+        id: event.id.map(|text| text.parse().map_err(Error::field("id"))).transpose()?,
+        topic: super::topic(&event.topic).ok_or(Error::UnknownTopic(event.topic))?,
+        payload: event.payload.map_or(Payload::null(), Payload::from_raw),
+        occurred_at: event.occurred_at,
+    })
+}

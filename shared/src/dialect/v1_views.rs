@@ -1,0 +1,190 @@
+//! How our own API shows things.
+
+use bytes::Bytes;
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Context, Response, answer, v1::write_cursor};
+use crate::{
+    error::Error,
+    model::{Delivery, KeyRecord, State, Tenant, Webhook},
+    operation::{Outcome, Page, Receipt},
+};
+
+const JSON: &str = "application/json";
+
+/// An outcome that is a success.
+pub(super) fn success(outcome: Outcome) -> Response {
+    let (status, body) = match outcome {
+        Outcome::Healthy => (StatusCode::OK, json!({ "status": "ok" })),
+        Outcome::TenantCreated(tenant) => (StatusCode::CREATED, tenant_view(tenant)),
+        Outcome::Tenant(tenant) => (StatusCode::OK, tenant_view(tenant)),
+        Outcome::Tenants(page) => (StatusCode::OK, page_view(page, tenant_view)),
+        Outcome::KeyCreated(record, key) => {
+            let mut view = key_view(record);
+            view["key"] = json!(key.reveal());
+            (StatusCode::CREATED, view)
+        }
+        Outcome::Keys(page) => (StatusCode::OK, page_view(page, key_view)),
+        Outcome::WebhookCreated(webhook) => (StatusCode::CREATED, with_secret(webhook)),
+        Outcome::SecretRotated(webhook) => (StatusCode::OK, with_secret(webhook)),
+        Outcome::Webhook(webhook) => (StatusCode::OK, webhook_view(webhook)),
+        Outcome::Webhooks(page) => (StatusCode::OK, page_view(page, webhook_view)),
+        Outcome::Deleted | Outcome::CredentialsGranted => {
+            let mut response = Response::new(Bytes::new());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            return response;
+        }
+        Outcome::Deliveries(page) => (StatusCode::OK, page_view(page, |d| delivery_view(d, false))),
+        Outcome::Delivery(delivery) => (StatusCode::OK, delivery_view(*delivery, true)),
+        Outcome::Published(receipts) => (StatusCode::ACCEPTED, json!(receipts.len())),
+    };
+    answer(status, JSON, &body)
+}
+
+#[derive(Serialize)]
+struct ReceiptView<'a> {
+    id: &'a str,
+    deliveries: usize,
+}
+
+/// The answer to a publish. A batch is answered 202 when any of its events was accepted, with each event's own
+/// status beside it; else with the status that its first event got.
+pub(super) fn published(context: Context<'_>, mut results: Vec<Result<Receipt, Error>>, batch: bool) -> Response {
+    if !batch {
+        return match results.pop() {
+            Some(Ok(receipt)) => {
+                let view = ReceiptView { id: receipt.id.as_str(), deliveries: receipt.deliveries };
+                answer(StatusCode::ACCEPTED, JSON, &view)
+            }
+            Some(Err(error)) => problem(context, &error),
+            None => problem(context, &Error::Internal("a publish without a result".into())),
+        };
+    }
+    let status = match results.first() {
+        Some(Err(error)) if results.iter().all(Result::is_err) => status_of(error),
+        _ => StatusCode::ACCEPTED,
+    };
+    let view = |result: &Result<Receipt, Error>| match result {
+        Ok(receipt) => json!({ "status": 202, "id": receipt.id, "deliveries": receipt.deliveries }),
+        Err(error) => problem_view(context, error),
+    };
+    answer(status, JSON, &json!({ "events": results.iter().map(view).collect::<Vec<_>>() }))
+}
+
+fn page_view<T>(page: Page<T>, view: impl FnMut(T) -> Value) -> Value {
+    let next = page.next.as_deref().map(write_cursor);
+    json!({ "data": page.items.into_iter().map(view).collect::<Vec<_>>(), "next_cursor": next })
+}
+
+fn tenant_view(tenant: Tenant) -> Value {
+    json!({ "id": tenant.id, "name": tenant.name, "created_at": tenant.created_at })
+}
+
+fn key_view(key: KeyRecord) -> Value {
+    json!({
+        "id": key.id, "tenant": key.tenant, "scopes": key.scopes,
+        "created_at": key.created_at, "expires_at": key.expires_at,
+    })
+}
+
+fn webhook_view(webhook: Webhook) -> Value {
+    let (state, reason) = match webhook.state {
+        State::Active => ("active", None),
+        State::Paused => ("paused", None),
+        State::Disabled { reason } => ("disabled", Some(reason)),
+    };
+    // Values may be secrets; their owner knows them, a screen need not.
+    let headers: serde_json::Map<_, _> =
+        webhook.headers.into_iter().map(|header| (header.name, json!("[set]"))).collect();
+    json!({
+        "id": webhook.id, "tenant": webhook.tenant, "dialect": webhook.dialect, "name": webhook.name,
+        "url": webhook.url, "topics": webhook.topics, "headers": headers,
+        "state": state, "disabled_reason": reason, "signed": !webhook.secrets.is_empty(),
+        "created_at": webhook.created_at, "updated_at": webhook.updated_at,
+    })
+}
+
+fn with_secret(webhook: Webhook) -> Value {
+    let secret = webhook.secrets.first().map(|secret| secret.key.reveal().to_owned());
+    let old: Option<Timestamp> = webhook.secrets.get(1).and_then(|secret| secret.retires_at);
+    let mut view = webhook_view(webhook);
+    view["secret"] = json!(secret);
+    if old.is_some() {
+        view["previous_secret_signs_until"] = json!(old);
+    }
+    view
+}
+
+fn delivery_view(delivery: Delivery, whole: bool) -> Value {
+    let last = delivery.attempts.last();
+    let mut view = json!({
+        "id": delivery.id, "tenant": delivery.tenant, "webhook": delivery.id.webhook, "event": delivery.event,
+        "topic": delivery.topic, "state": delivery.state, "attempt_count": delivery.attempt_count,
+        "created_at": delivery.created_at, "next_attempt_at": delivery.next_attempt_at,
+        "last_status": last.and_then(|a| a.reply.as_ref()).map(|reply| reply.status),
+        "last_failure": last.and_then(|a| a.failure),
+    });
+    if whole {
+        view["attempts"] = json!(delivery.attempts);
+    }
+    view
+}
+
+fn status_of(error: &Error) -> StatusCode {
+    match error {
+        Error::Malformed(_) => StatusCode::BAD_REQUEST,
+        Error::Invalid { .. } | Error::UnknownTopic(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Error::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Error::Forbidden(_) => StatusCode::FORBIDDEN,
+        Error::NotFound(_) => StatusCode::NOT_FOUND,
+        Error::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Error::Conflict(_) => StatusCode::CONFLICT,
+        Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        Error::Quota(_) => StatusCode::TOO_MANY_REQUESTS,
+        Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// What kind of problem it is, as the last word of its `type`.
+fn kind_of(error: &Error) -> &'static str {
+    match error {
+        Error::Malformed(_) => "malformed",
+        Error::Invalid { .. } => "invalid",
+        Error::UnknownTopic(_) => "unknown-topic",
+        Error::Unauthenticated => "unauthenticated",
+        Error::Forbidden(_) => "forbidden",
+        Error::NotFound(_) => "not-found",
+        Error::MethodNotAllowed => "method-not-allowed",
+        Error::Conflict(_) => "conflict",
+        Error::TooLarge(_) => "too-large",
+        Error::Quota(_) => "quota",
+        Error::Unavailable(_) => "unavailable",
+        Error::Internal(_) => "internal",
+    }
+}
+
+fn problem_view(context: Context<'_>, error: &Error) -> Value {
+    let status = status_of(error);
+    let mut view = json!({
+        "type": format!("urn:postrider:problem:{}", kind_of(error)),
+        "title": status.canonical_reason(),
+        "status": status.as_u16(),
+        "detail": error.to_string(),
+        "instance": context.incident.urn(),
+    });
+    match error {
+        Error::Invalid { field, .. } => view["field"] = json!(field),
+        Error::UnknownTopic(_) => view["field"] = json!("topic"),
+        _ => {}
+    }
+    view
+}
+
+/// RFC 9457.
+pub(super) fn problem(context: Context<'_>, error: &Error) -> Response {
+    answer(status_of(error), "application/problem+json", &problem_view(context, error))
+}

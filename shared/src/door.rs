@@ -1,0 +1,97 @@
+//! One way through: decode, authenticate, authorise, perform, encode.
+
+use crate::{
+    access::{self, Principal},
+    credentials,
+    dialect::{self, Call, Context, Request, Response},
+    error::Error,
+    history,
+    operation::{Operation, Outcome},
+    ports::Ports,
+    publish, tenants, webhooks,
+};
+
+/// Which operations a function does: each has the rights that these need, and no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Desk {
+    /// Tenants, keys, webhooks, and the record of deliveries.
+    Registration,
+    /// What receivers authenticate us by.
+    Credentials,
+    /// Events.
+    Publish,
+}
+
+impl Operation {
+    fn desk(&self) -> Desk {
+        match self {
+            Self::GrantCredentials { .. } => Desk::Credentials,
+            Self::Publish(_) => Desk::Publish,
+            _ => Desk::Registration,
+        }
+    }
+}
+
+/// Answers a request, whatever it is.
+pub async fn answer(ports: &Ports, desk: Desk, request: &Request) -> Response {
+    let dialect = dialect::of(request);
+    let incident = ports.dice.uuid(ports.clock.now());
+    let calls = dialect.decode(request);
+    let mut results = Vec::with_capacity(calls.len());
+    for call in calls {
+        let result = one(ports, desk, call).await;
+        if let Some(fault) = result.as_ref().err().and_then(Error::fault) {
+            let path = request.uri().path();
+            tracing::error!(%incident, dialect = dialect.name(), method = %request.method(), path, fault);
+        }
+        results.push(result);
+    }
+    dialect.encode(Context { request, incident }, results)
+}
+
+async fn one(ports: &Ports, desk: Desk, call: Call) -> Result<Outcome, Error> {
+    match &call.operation {
+        Ok(Operation::CheckHealth) => return Ok(Outcome::Healthy),
+        // Whether a path exists is no secret, and a key would not change the answer.
+        Err(error @ (Error::NotFound("path") | Error::MethodNotAllowed)) => return Err(error.clone()),
+        _ => {}
+    }
+    let principal = access::authenticate(ports, call.credential.as_ref()).await?;
+    let operation = call.operation?;
+    access::authorise(&principal, &operation)?;
+    if operation.desk() != desk {
+        return Err(Error::NotFound("path"));
+    }
+    perform(ports, &principal, operation).await
+}
+
+async fn perform(ports: &Ports, principal: &Principal, operation: Operation) -> Result<Outcome, Error> {
+    match operation {
+        Operation::CheckHealth => Ok(Outcome::Healthy),
+        Operation::CreateTenant { id, name } => tenants::create(ports, id, name).await,
+        Operation::ListTenants(page) => tenants::list(ports, &page).await,
+        Operation::GetTenant(id) => tenants::get(ports, &id).await,
+        Operation::DeleteTenant(id) => tenants::delete(ports, &id).await,
+        Operation::CreateKey { tenant, scopes, expires_at } => {
+            tenants::create_key(ports, tenant, scopes, expires_at).await
+        }
+        Operation::ListKeys(tenant, page) => tenants::list_keys(ports, &tenant, &page).await,
+        Operation::DeleteKey(tenant, id) => tenants::delete_key(ports, &tenant, &id).await,
+        Operation::CreateWebhook(asked, draft) => webhooks::create(ports, principal, &asked, draft).await,
+        Operation::ListWebhooks(asked, page) => webhooks::list(ports, principal, &asked, &page).await,
+        Operation::GetWebhook(asked, which) => webhooks::get(ports, principal, &asked, &which).await,
+        Operation::UpdateWebhook(asked, which, change) => {
+            webhooks::update(ports, principal, &asked, &which, change).await
+        }
+        Operation::DeleteWebhook(asked, which) => webhooks::delete(ports, principal, &asked, &which).await,
+        Operation::RotateSecret(asked, which) => webhooks::rotate(ports, principal, &asked, &which).await,
+        Operation::GrantCredentials { asked, id, secret } => {
+            credentials::grant(ports, principal, &asked, id, secret).await
+        }
+        Operation::Publish(events) => Ok(Outcome::Published(publish::publish(ports, principal, events).await)),
+        Operation::ListDeliveries(asked, webhook, page) => {
+            history::list(ports, principal, &asked, webhook, &page).await
+        }
+        Operation::GetDelivery(asked, id) => history::get(ports, principal, &asked, id).await,
+    }
+}

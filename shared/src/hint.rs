@@ -1,0 +1,176 @@
+//! Queue messages: which attempt is to be made. Tagged and versioned, for they outlive a deployment.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{
+    error::Error,
+    model::{Delivery, DeliveryId, DeliveryState, Event, EventId, Payload, TenantId, Topic, WebhookId},
+};
+
+/// One attempt to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hint {
+    /// Whose event it is.
+    pub tenant: TenantId,
+    /// The event.
+    pub event: EventId,
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Which attempt: 1 is the first.
+    pub attempt: u32,
+    /// When a first attempt was queued by the publish that accepted its event. Such a hint is the only one there
+    /// is for a while, so its attempt need not be claimed with a write.
+    pub fresh_at: Option<Timestamp>,
+}
+
+impl Hint {
+    /// The first attempt of an event just accepted, for one of its webhooks.
+    pub fn fresh(event: &Event, webhook: WebhookId) -> Self {
+        Self { fresh_at: Some(event.accepted_at), ..Self::again(event, webhook) }
+    }
+
+    /// The first attempt of an event accepted earlier.
+    pub fn again(event: &Event, webhook: WebhookId) -> Self {
+        Self {
+            tenant: event.tenant.clone(),
+            event: event.id.clone(),
+            delivery: DeliveryId { event: event.uid, webhook },
+            attempt: 1,
+            fresh_at: None,
+        }
+    }
+
+    /// The next attempt of a delivery.
+    pub fn next(delivery: &Delivery) -> Self {
+        Self {
+            tenant: delivery.tenant.clone(),
+            event: delivery.event.clone(),
+            delivery: delivery.id,
+            attempt: delivery.attempt_count + 1,
+            fresh_at: None,
+        }
+    }
+
+    /// The delivery before anything is kept of it.
+    pub fn blank(&self, event: &Event) -> Delivery {
+        Delivery {
+            id: self.delivery,
+            tenant: event.tenant.clone(),
+            event: event.id.clone(),
+            topic: event.topic.clone(),
+            state: DeliveryState::Pending,
+            attempt_count: 0,
+            attempts: Vec::new(),
+            created_at: event.accepted_at,
+            next_attempt_at: None,
+        }
+    }
+
+    /// Writes the message, with the event in it if there is one to save the consumer a read.
+    pub fn write(&self, event: Option<&Event>) -> Result<String, Error> {
+        let payload = event.map(|e| serde_json::from_slice::<&RawValue>(e.payload.as_bytes())).transpose();
+        let payload = payload.map_err(|e| Error::Internal(format!("a payload that is not JSON: {e}")))?;
+        let inline = event.zip(payload).map(|(event, payload)| Inline {
+            topic: event.topic.clone(),
+            payload,
+            occurred_at: event.occurred_at,
+            accepted_at: event.accepted_at,
+        });
+        let message = Message {
+            v: VERSION,
+            tenant: self.tenant.clone(),
+            event: self.event.clone(),
+            delivery: self.delivery,
+            attempt: self.attempt,
+            fresh_at: self.fresh_at,
+            inline,
+        };
+        serde_json::to_string(&message).map_err(|e| Error::Internal(format!("writing a queue message: {e}")))
+    }
+
+    /// Reads a message back.
+    pub fn read(text: &str) -> Result<(Self, Option<Arc<Event>>), Error> {
+        let message: Message<'_> = serde_json::from_str(text)
+            .map_err(|e| Error::Malformed(format!("not a queue message of ours: {e}")))?;
+        if message.v != VERSION {
+            return Err(Error::Malformed(format!("a queue message of version {}", message.v)));
+        }
+        let hint = Self {
+            tenant: message.tenant,
+            event: message.event,
+            delivery: message.delivery,
+            attempt: message.attempt,
+            fresh_at: message.fresh_at,
+        };
+        let event = message.inline.map(|inline| {
+            Arc::new(Event {
+                tenant: hint.tenant.clone(),
+                id: hint.event.clone(),
+                uid: hint.delivery.event,
+                topic: inline.topic,
+                payload: Payload::from_raw(inline.payload),
+                occurred_at: inline.occurred_at,
+                accepted_at: inline.accepted_at,
+                webhooks: Arc::from([hint.delivery.webhook]),
+            })
+        });
+        Ok((hint, event))
+    }
+}
+
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Message<'a> {
+    v: u32,
+    tenant: TenantId,
+    event: EventId,
+    delivery: DeliveryId,
+    attempt: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fresh_at: Option<Timestamp>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    inline: Option<Inline<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Inline<'a> {
+    topic: Topic,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    occurred_at: Option<Timestamp>,
+    accepted_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn a_message_reads_back_with_and_without_its_event() {
+        let webhook = WebhookId(Uuid::from_u128(2));
+        let event = Event {
+            tenant: "acme".parse().unwrap(),
+            id: "e-1".parse().unwrap(),
+            uid: Uuid::from_u128(1),
+            topic: "order.created".parse().unwrap(),
+            payload: Payload::from_store(&br#"{"n":1.10}"#[..]),
+            occurred_at: None,
+            accepted_at: Timestamp::UNIX_EPOCH,
+            webhooks: Arc::from([webhook]),
+        };
+        let hint = Hint::fresh(&event, webhook);
+        assert_eq!(Hint::read(&hint.write(None).unwrap()).unwrap(), (hint.clone(), None));
+        let message = hint.write(Some(&event)).unwrap();
+        assert_eq!(Hint::read(&message).unwrap(), (hint, Some(Arc::new(event))));
+        for poison in ["", "{}", &message.replace("\"v\":1", "\"v\":2"), &message.replace("dlv_", "x")] {
+            assert!(matches!(Hint::read(poison), Err(Error::Malformed(_))), "{poison}");
+        }
+    }
+}

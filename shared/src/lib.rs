@@ -1,0 +1,34 @@
+//! The common model of Postrider, in reading order:
+//!
+//! - [`model`]: the words of the field as types
+//! - [`error`]: what can go wrong
+//! - [`operation`]: what every dialect speaks; [`dialect`]: the documented APIs
+//! - [`ports`]: what the use cases need of the world; [`hint`]: what waits in the queue
+//! - [`access`]: who asks, and whether they may
+//! - [`door`]: a request from decoding to answer; [`tenants`], [`webhooks`], [`credentials`], [`publish`],
+//!   [`history`]: the use cases behind it
+//! - [`deliver`]: one attempt; [`sweep`]: what is due or stranded
+//! - [`guard`], [`retry`], [`verdict`], [`signing`], [`sealing`]: pure rules
+//!
+//! There is no I/O here, no clock, no environment and no AWS: time and chance are arguments.
+
+pub mod access;
+pub mod credentials;
+pub mod deliver;
+pub mod dialect;
+pub mod door;
+pub mod error;
+pub mod guard;
+pub mod hint;
+pub mod history;
+pub mod model;
+pub mod operation;
+pub mod ports;
+pub mod publish;
+pub mod retry;
+pub mod sealing;
+pub mod signing;
+pub mod sweep;
+pub mod tenants;
+pub mod verdict;
+pub mod webhooks;

@@ -1,0 +1,17 @@
+//! The words of the field as types: parsed at the door, true ever after.
+
+mod delivery;
+mod event;
+mod ids;
+mod secret;
+mod tenant;
+mod topic;
+mod webhook;
+
+pub use delivery::{Attempt, Delivery, DeliveryState, Failure, Phases, Reply};
+pub use event::{Event, MAX_PAYLOAD, Payload};
+pub use ids::{BadId, DeliveryId, EventId, KeyId, TenantId, WebhookId};
+pub use secret::{Credentials, KeyHash, Secret, SigningSecret};
+pub use tenant::{KeyRecord, Scope, Tenant};
+pub use topic::{Topic, TopicPattern};
+pub use webhook::{Header, State, TargetUrl, Webhook};

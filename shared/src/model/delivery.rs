@@ -1,0 +1,153 @@
+//! Deliveries and their attempts: the record that explains itself afterwards.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{DeliveryId, EventId, TenantId, Topic};
+
+/// Where a delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeliveryState {
+    /// Another attempt is to come.
+    Pending,
+    /// The receiver took it.
+    Delivered,
+    /// Its schedule is used up, or the receiver said that it is gone.
+    Failed,
+    /// Its webhook is paused or disabled: kept, not sent.
+    Parked,
+}
+
+/// Why an attempt failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// The host's name has no address.
+    Dns,
+    /// An address that deliveries must not reach.
+    Blocked,
+    /// The receiver's port is closed, or the network has no way there.
+    Refused,
+    /// The TLS handshake failed.
+    Tls,
+    /// The deadline over the whole exchange passed.
+    Timeout,
+    /// The receiver broke off, or did not speak HTTP.
+    Protocol,
+    /// The answer's status is not a success.
+    Status,
+    /// The message could not be built from the event.
+    Message,
+}
+
+/// How long each phase of an exchange took, in microseconds; none: it did not come to that, or a kept
+/// connection made it needless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Phases {
+    /// Resolving the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_us: Option<u64>,
+    /// Opening the TCP connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_us: Option<u64>,
+    /// The TLS handshake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_us: Option<u64>,
+    /// From having a connection to the first byte of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte_us: Option<u64>,
+    /// All of it.
+    pub total_us: u64,
+}
+
+/// What a receiver answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// The beginning of the body, at most 16 KiB, as text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub body: String,
+    /// Whether the body went on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+}
+
+/// One HTTP POST of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// 1 for the first.
+    pub number: u32,
+    /// When it began.
+    pub at: Timestamp,
+    /// How long it took.
+    pub phases: Phases,
+    /// Where the connection went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Why it failed; none: it succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// The failure in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// What came back, if anything did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Reply>,
+}
+
+/// One event for one webhook, and how it went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Its name.
+    pub id: DeliveryId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The publisher's name of the event.
+    pub event: EventId,
+    /// The event's topic.
+    pub topic: Topic,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// How many attempts there were.
+    pub attempt_count: u32,
+    /// The newest attempts, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// When the event was accepted.
+    pub created_at: Timestamp,
+    /// When the next attempt is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_attempt_at: Option<Timestamp>,
+}
+
+/// What attempts may take up in one record: a `DynamoDB` item is at most 400 KB.
+const MAX_RECORD: usize = 256 * 1024;
+/// How many attempts a record keeps; Centry's schedule has 576.
+const MAX_ATTEMPTS: usize = 50;
+
+impl Delivery {
+    /// Adds an attempt; where the record would outgrow a store's item, the oldest answers give way first.
+    pub fn add(&mut self, attempt: Attempt) {
+        self.attempt_count = attempt.number;
+        self.attempts.push(attempt);
+        if self.attempts.len() > MAX_ATTEMPTS {
+            self.attempts.remove(0);
+        }
+        let size = |a: &Attempt| a.reply.as_ref().map_or(0, |r| r.body.len());
+        let mut total: usize = self.attempts.iter().map(size).sum();
+        for reply in self.attempts.iter_mut().filter_map(|a| a.reply.as_mut()) {
+            if total <= MAX_RECORD {
+                break;
+            }
+            total -= reply.body.len();
+            reply.truncated |= !reply.body.is_empty();
+            reply.body.clear();
+        }
+    }
+
+    /// Whether nothing more will be tried by itself.
+    pub fn is_settled(&self) -> bool {
+        !matches!(self.state, DeliveryState::Pending)
+    }
+}

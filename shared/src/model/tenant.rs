@@ -1,0 +1,53 @@
+//! Tenants, and the keys that act for them.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{KeyHash, KeyId, TenantId};
+
+/// Whom webhooks belong to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenant {
+    /// The operator's own id of it.
+    pub id: TenantId,
+    /// A name for people.
+    pub name: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// What a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Tenants and keys, and all that the others may.
+    Admin,
+    /// Publish events.
+    Publish,
+    /// Webhooks, credentials, and the record of deliveries.
+    Manage,
+}
+
+/// What is kept of an API key: never the key itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// The public half.
+    pub id: KeyId,
+    /// Whose it is; none: the operator's, good for every tenant.
+    pub tenant: Option<TenantId>,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// SHA-256 of the whole key.
+    pub hash: KeyHash,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it stops working, if ever.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl KeyRecord {
+    /// Whether the key grants `scope`.
+    pub fn grants(&self, scope: Scope) -> bool {
+        self.scopes.iter().any(|&held| held == scope || held == Scope::Admin)
+    }
+}

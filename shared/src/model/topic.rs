@@ -1,0 +1,110 @@
+//! Topics: event types, `resource.action` in canonical form, whatever a dialect calls them.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::BadId;
+
+/// A canonical topic, such as `order.created`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Topic(Arc<str>);
+
+impl Topic {
+    /// The canonical name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Topic {
+    type Err = BadId;
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        let word = |w: &str| {
+            w.starts_with(|c: char| c.is_ascii_lowercase())
+                && w.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        };
+        if text.len() <= 128 && text.contains('.') && text.split('.').all(word) {
+            Ok(Self(text.into()))
+        } else {
+            Err(BadId("must be words of a-z, 0-9 and '_' joined by '.', such as order.created"))
+        }
+    }
+}
+
+impl TryFrom<String> for Topic {
+    type Error = BadId;
+    fn try_from(text: String) -> Result<Self, BadId> {
+        text.parse()
+    }
+}
+
+impl From<Topic> for String {
+    fn from(topic: Topic) -> String {
+        topic.0.as_ref().to_owned()
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a webhook subscribes to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum TopicPattern {
+    /// Every topic, written `*`.
+    All,
+    /// One topic.
+    One(Topic),
+}
+
+impl TopicPattern {
+    /// How [`TopicPattern::All`] is written.
+    pub const ALL: &str = "*";
+
+    /// As it is written and as stores index it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::All => Self::ALL,
+            Self::One(topic) => topic.as_str(),
+        }
+    }
+}
+
+impl From<TopicPattern> for String {
+    fn from(pattern: TopicPattern) -> String {
+        pattern.as_str().to_owned()
+    }
+}
+
+impl TryFrom<String> for TopicPattern {
+    type Error = BadId;
+    fn try_from(text: String) -> Result<Self, BadId> {
+        if text == Self::ALL { Ok(Self::All) } else { text.parse().map(Self::One) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canonical_names_are_words_and_dots() {
+        for good in ["order.created", "product_request.rejected", "a.b.c2"] {
+            assert!(good.parse::<Topic>().is_ok(), "{good}");
+        }
+        for bad in ["", "order", ".a", "a.", "a..b", "Order.created", "orders/create", "a.*", "*"] {
+            assert!(bad.parse::<Topic>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What every dialect speaks: operations in, outcomes out.
+
+use jiff::Timestamp;
+
+use crate::{
+    error::Error,
+    model::{
+        Delivery, DeliveryId, EventId, Header, KeyId, KeyRecord, Payload, Scope, Secret, Tenant, TenantId, Topic,
+        TopicPattern, Webhook, WebhookId,
+    },
+};
+
+/// A request in the domain's words.
+#[derive(Debug, Clone)]
+pub enum Operation {
+    /// Is the service there?
+    CheckHealth,
+    /// Make a tenant.
+    CreateTenant {
+        /// The operator's own id of it.
+        id: TenantId,
+        /// A name for people.
+        name: String,
+    },
+    /// List tenants.
+    ListTenants(PageRequest),
+    /// Read a tenant.
+    GetTenant(TenantId),
+    /// Delete a tenant with its webhooks and keys.
+    DeleteTenant(TenantId),
+    /// Make a key for a tenant.
+    CreateKey {
+        /// Whose.
+        tenant: TenantId,
+        /// What it may do.
+        scopes: Vec<Scope>,
+        /// When it stops working.
+        expires_at: Option<Timestamp>,
+    },
+    /// List a tenant's keys.
+    ListKeys(TenantId, PageRequest),
+    /// Revoke a key.
+    DeleteKey(TenantId, KeyId),
+    /// Register a webhook.
+    CreateWebhook(Asked, Draft),
+    /// List webhooks.
+    ListWebhooks(Asked, PageRequest),
+    /// Read a webhook.
+    GetWebhook(Asked, Selector),
+    /// Change a webhook.
+    UpdateWebhook(Asked, Selector, Change),
+    /// Delete a webhook.
+    DeleteWebhook(Asked, Selector),
+    /// Give a webhook a new signing secret; the old one signs on for a while.
+    RotateSecret(Asked, Selector),
+    /// Grant the credentials that deliveries authenticate with.
+    GrantCredentials {
+        /// For whom.
+        asked: Asked,
+        /// The user name.
+        id: String,
+        /// The password.
+        secret: Secret,
+    },
+    /// Publish events: each is judged by itself.
+    Publish(Vec<Result<NewEvent, Error>>),
+    /// List a webhook's deliveries, newest first.
+    ListDeliveries(Asked, WebhookId, PageRequest),
+    /// Read a delivery with its attempts.
+    GetDelivery(Asked, DeliveryId),
+}
+
+/// Whose things, and of which dialect, a request asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// The tenant that the request names; a tenant's own key need not.
+    pub tenant: Option<TenantId>,
+    /// The dialect whose webhooks alone are meant; none: all.
+    pub dialect: Option<&'static str>,
+}
+
+/// How a request names a webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selector {
+    /// By our id.
+    Id(WebhookId),
+    /// By the one topic it has (where a dialect allows one webhook a topic).
+    Topic(Topic),
+}
+
+/// A webhook to be.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// The dialect of its messages.
+    pub dialect: &'static str,
+    /// A name for people.
+    pub name: Option<String>,
+    /// Where deliveries go, as written.
+    pub url: String,
+    /// What it subscribes to.
+    pub topics: Vec<TopicPattern>,
+    /// Headers on every delivery.
+    pub headers: Vec<Header>,
+    /// Whether it gets a signing secret at once. Only for dialects that can show it to its owner.
+    pub signed: bool,
+    /// Whether the dialect allows one webhook a topic.
+    pub one_per_topic: bool,
+}
+
+/// What is to change in a webhook; none: stays.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// Its name; `Some(None)` takes it away.
+    pub name: Option<Option<String>>,
+    /// Where deliveries go, as written.
+    pub url: Option<String>,
+    /// What it subscribes to.
+    pub topics: Option<Vec<TopicPattern>>,
+    /// Headers on every delivery.
+    pub headers: Option<Vec<Header>>,
+    /// Whether it gets deliveries: true resumes it, false pauses it.
+    pub active: Option<bool>,
+}
+
+/// An event to publish.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// Whose; a tenant's own key need not say.
+    pub tenant: Option<TenantId>,
+    /// The publisher's name of it; none: we give one.
+    pub id: Option<EventId>,
+    /// What kind of thing happened.
+    pub topic: Topic,
+    /// What it says.
+    pub payload: Payload,
+    /// When it happened.
+    pub occurred_at: Option<Timestamp>,
+}
+
+/// Which part of a list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PageRequest {
+    /// At most so many; 0: the default.
+    pub limit: usize,
+    /// Where the last page ended, in the store's own words.
+    pub after: Option<String>,
+}
+
+impl PageRequest {
+    /// Entries of a page when the client does not say.
+    pub const DEFAULT: usize = 50;
+    /// Entries of a page at most.
+    pub const MAX: usize = 250;
+
+    /// Everything, for lists that a quota bounds.
+    pub const fn all() -> Self {
+        Self { limit: usize::MAX, after: None }
+    }
+
+    /// The first page.
+    pub const fn first(limit: usize) -> Self {
+        Self { limit, after: None }
+    }
+}
+
+/// Part of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The entries.
+    pub items: Vec<T>,
+    /// Where to go on; none: that was all.
+    pub next: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// The same page of something else.
+    pub fn map<U>(self, f: impl FnMut(T) -> U) -> Page<U> {
+        Page { items: self.items.into_iter().map(f).collect(), next: self.next }
+    }
+}
+
+/// What came of an operation.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// The service is there.
+    Healthy,
+    /// A tenant was made.
+    TenantCreated(Tenant),
+    /// A tenant.
+    Tenant(Tenant),
+    /// Tenants.
+    Tenants(Page<Tenant>),
+    /// A key was made: this is the only time that it is shown.
+    KeyCreated(KeyRecord, Secret),
+    /// Keys.
+    Keys(Page<KeyRecord>),
+    /// A webhook was registered: its secret, if it has one, is shown now.
+    WebhookCreated(Webhook),
+    /// A webhook.
+    Webhook(Webhook),
+    /// Webhooks.
+    Webhooks(Page<Webhook>),
+    /// A new signing secret, shown now.
+    SecretRotated(Webhook),
+    /// It is deleted.
+    Deleted,
+    /// The credentials are in force.
+    CredentialsGranted,
+    /// What became of each event.
+    Published(Vec<Result<Receipt, Error>>),
+    /// Deliveries.
+    Deliveries(Page<Delivery>),
+    /// A delivery.
+    Delivery(Box<Delivery>),
+}
+
+/// An accepted event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The event's id, the publisher's or ours.
+    pub id: EventId,
+    /// How many webhooks it goes to.
+    pub deliveries: usize,
+}

@@ -1,0 +1,282 @@
+//! What the use cases need of the world. Two engines implement the stores and the queue, and one contract
+//! suite holds both to what is written here.
+//!
+//! A store's verbs are steps of a use case, not rows of a table: that is how an engine can do each in one write.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::HeaderMap;
+use jiff::Timestamp;
+use url::Url;
+use uuid::Uuid;
+
+use crate::{
+    error::Error,
+    hint::Hint,
+    model::{
+        Credentials, Delivery, DeliveryId, Event, EventId, KeyHash, KeyId, KeyRecord, Tenant, TenantId, Topic,
+        Webhook, WebhookId,
+    },
+    operation::{Page, PageRequest},
+    verdict::Exchange,
+};
+
+/// Everything that a handler works with.
+#[derive(Clone)]
+pub struct Ports {
+    /// Tenants, keys, webhooks, events and deliveries.
+    pub store: Arc<dyn Store>,
+    /// Where deliveries wait.
+    pub queue: Arc<dyn Queue>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub dice: Arc<dyn Dice>,
+    /// What the operator decided.
+    pub policy: Policy,
+}
+
+/// What the operator decided, once for all tenants.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Whether deliveries may go to private addresses. Only for local work.
+    pub allow_private_targets: bool,
+    /// How many webhooks a tenant may have.
+    pub webhooks_per_tenant: usize,
+    /// The operator's first key, which no store knows.
+    pub operator_key: Option<KeyHash>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { allow_private_targets: false, webhooks_per_tenant: 1000, operator_key: None }
+    }
+}
+
+/// All stores of an engine.
+pub trait Store: Keys + Webhooks + Events + Deliveries {}
+impl<T: Keys + Webhooks + Events + Deliveries> Store for T {}
+
+/// API keys.
+#[async_trait]
+pub trait Keys: Send + Sync {
+    /// Finds a key. An engine may answer from a cache of a few seconds.
+    async fn key(&self, id: &KeyId) -> Result<Option<KeyRecord>, Error>;
+    /// Adds a key.
+    async fn add_key(&self, key: &KeyRecord) -> Result<(), Error>;
+    /// A tenant's keys.
+    async fn keys(&self, tenant: &TenantId, page: &PageRequest) -> Result<Page<KeyRecord>, Error>;
+    /// Revokes a tenant's key; false: it has no such key.
+    async fn remove_key(&self, tenant: &TenantId, id: &KeyId) -> Result<bool, Error>;
+}
+
+/// What came of adding a webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Added {
+    /// It is there, with its number.
+    Webhook(Box<Webhook>),
+    /// The tenant has a webhook for the topic, in a dialect that allows one.
+    TopicTaken,
+    /// The tenant has as many as it may.
+    OverQuota,
+    /// There is no such tenant.
+    NoTenant,
+}
+
+/// A webhook with what a delivery to it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The webhook.
+    pub webhook: Webhook,
+    /// What its tenant granted us.
+    pub credentials: Option<Credentials>,
+}
+
+/// Tenants and their webhooks.
+#[async_trait]
+pub trait Webhooks: Send + Sync {
+    /// Adds a tenant; false: there is one of that id.
+    async fn add_tenant(&self, tenant: &Tenant) -> Result<bool, Error>;
+    /// Finds a tenant.
+    async fn tenant(&self, id: &TenantId) -> Result<Option<Tenant>, Error>;
+    /// All tenants, by id.
+    async fn tenants(&self, page: &PageRequest) -> Result<Page<Tenant>, Error>;
+    /// Deletes a tenant with its webhooks, credentials and keys; false: there is none.
+    async fn remove_tenant(&self, id: &TenantId) -> Result<bool, Error>;
+
+    /// Adds a webhook and gives it the tenant's next number. With `exclusive`, no other webhook of its dialect
+    /// may hold one of its topics.
+    async fn add_webhook(&self, webhook: &Webhook, exclusive: bool, quota: usize) -> Result<Added, Error>;
+    /// Finds a webhook of the tenant.
+    async fn webhook(&self, tenant: &TenantId, id: WebhookId) -> Result<Option<Webhook>, Error>;
+    /// The webhook that holds a topic exclusively.
+    async fn holder(&self, tenant: &TenantId, dialect: &str, topic: &Topic) -> Result<Option<Webhook>, Error>;
+    /// A tenant's webhooks by age, of one dialect or of all.
+    async fn webhooks(
+        &self,
+        tenant: &TenantId,
+        dialect: Option<&str>,
+        page: &PageRequest,
+    ) -> Result<Page<Webhook>, Error>;
+    /// Puts `new` in the place of `old`; false: it is no longer as `old` says. Topics held exclusively do not
+    /// change this way.
+    async fn replace_webhook(&self, old: &Webhook, new: &Webhook) -> Result<bool, Error>;
+    /// Deletes a webhook; false: there is none.
+    async fn remove_webhook(&self, tenant: &TenantId, id: WebhookId) -> Result<bool, Error>;
+
+    /// The webhooks that an event of this topic goes to, in whatever state; none: there is no such tenant.
+    async fn matching(&self, tenant: &TenantId, topic: &Topic) -> Result<Option<Arc<[WebhookId]>>, Error>;
+    /// A webhook with what a delivery to it needs. An engine may answer from a cache of a few seconds.
+    async fn target(&self, tenant: &TenantId, id: WebhookId) -> Result<Option<Arc<Target>>, Error>;
+    /// Keeps what the tenant grants us; false: there is no such tenant.
+    async fn grant(&self, tenant: &TenantId, credentials: &Credentials) -> Result<bool, Error>;
+}
+
+/// What came of accepting an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is kept now, durably.
+    New,
+    /// The tenant has an event of that id: this one.
+    Already(Box<Event>),
+}
+
+/// Accepted events, kept for 30 days.
+#[async_trait]
+pub trait Events: Send + Sync {
+    /// Accepts each event once, durably before it returns. Each has an answer of its own, in their order.
+    async fn accept(&self, events: &[Arc<Event>]) -> Vec<Result<Accepted, Error>>;
+    /// Finds an event.
+    async fn event(&self, tenant: &TenantId, id: &EventId) -> Result<Option<Arc<Event>>, Error>;
+    /// First attempts of events accepted from `from` (inclusive) to `until` (exclusive), which no record shows.
+    async fn stranded(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        page: &PageRequest,
+    ) -> Result<Page<Hint>, Error>;
+    /// Up to when [`Events::stranded`] has been looked through.
+    async fn swept_until(&self) -> Result<Option<Timestamp>, Error>;
+    /// Notes it.
+    async fn set_swept_until(&self, until: Timestamp) -> Result<(), Error>;
+}
+
+/// What came of claiming an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// It is ours to make: the delivery as it stands.
+    Taken(Box<Delivery>),
+    /// It was made, or the delivery is settled.
+    Done,
+    /// Somebody is making it now; if that one dies, the delivery comes due again by itself.
+    Busy,
+}
+
+/// Deliveries and their attempts, kept for 30 days.
+#[async_trait]
+pub trait Deliveries: Send + Sync {
+    /// Takes attempt `number` of a delivery until `lease` ends; `blank` is the delivery if nothing is kept of it.
+    async fn claim(&self, blank: &Delivery, number: u32, now: Timestamp, lease: Timestamp)
+    -> Result<Claim, Error>;
+    /// Keeps a delivery after its newest attempt, in one write, and when a sweep is to look at it; false: that
+    /// attempt is on record already.
+    async fn record(&self, delivery: &Delivery, due: Option<Timestamp>) -> Result<bool, Error>;
+    /// Finds a delivery of the tenant.
+    async fn delivery(&self, tenant: &TenantId, id: DeliveryId) -> Result<Option<Delivery>, Error>;
+    /// A webhook's deliveries, newest first.
+    async fn deliveries(
+        &self,
+        tenant: &TenantId,
+        webhook: WebhookId,
+        page: &PageRequest,
+    ) -> Result<Page<Delivery>, Error>;
+    /// Up to `limit` attempts that are due; none of them is due again before `lease`.
+    async fn due(&self, now: Timestamp, lease: Timestamp, limit: usize) -> Result<Vec<Hint>, Error>;
+}
+
+/// A hint to queue.
+#[derive(Debug, Clone)]
+pub struct Sending {
+    /// Which attempt is to be made.
+    pub hint: Hint,
+    /// Not before this has passed; at most [`MAX_DELAY`].
+    pub delay: Duration,
+    /// The event itself, for queues that can save the consumer a read.
+    pub event: Option<Arc<Event>>,
+}
+
+/// Where deliveries wait. It is only a hint of what the store knows: a lost or doubled message changes nothing
+/// but timing.
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// Queues hints, durably before it returns.
+    async fn send(&self, batch: Vec<Sending>) -> Result<(), Error>;
+}
+
+/// The longest delay that rides on a queue (SQS: `DelaySeconds` is at most 900); longer ones are due times.
+pub const MAX_DELAY: Duration = Duration::from_secs(900);
+
+/// What time it is.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// Chance.
+pub trait Dice: Send + Sync {
+    /// Fills `bytes` with what nobody can guess.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+impl dyn Dice + '_ {
+    /// A version 7 UUID (RFC 9562, method 3: the 12 bits after the milliseconds are their fraction), so that
+    /// what is made later sorts later.
+    pub fn uuid(&self, now: Timestamp) -> Uuid {
+        let mut random = [0; 10];
+        self.fill(&mut random);
+        let millis = u64::try_from(now.as_millisecond()).unwrap_or_default();
+        let nanos = u32::try_from(now.subsec_nanosecond()).unwrap_or_default() % 1_000_000;
+        let fraction = u16::try_from(u64::from(nanos) * 4096 / 1_000_000).unwrap_or_default();
+        random[..2].copy_from_slice(&fraction.to_be_bytes());
+        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+    }
+
+    /// A number in 0..1.
+    pub fn unit(&self) -> f64 {
+        let mut random = [0; 4];
+        self.fill(&mut random);
+        f64::from(u32::from_be_bytes(random)) / (f64::from(u32::MAX) + 1.0)
+    }
+
+    /// `length` characters of 5 random bits each, without those that look alike.
+    pub fn letters(&self, length: usize) -> String {
+        const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+        let mut random = vec![0; length];
+        self.fill(&mut random);
+        random.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect()
+    }
+}
+
+/// A message on its way out.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// Where to.
+    pub url: Arc<Url>,
+    /// Everything but what frames the message.
+    pub headers: HeaderMap,
+    /// What it says.
+    pub body: Bytes,
+    /// The one deadline over the whole exchange.
+    pub timeout: Duration,
+    /// The part of it that connecting may take.
+    pub connect_timeout: Duration,
+}
+
+/// The way out: never to a place that it must not reach.
+#[async_trait]
+pub trait Post: Send + Sync {
+    /// Sends one POST and reads what is kept of the answer.
+    async fn post(&self, message: Outgoing) -> Exchange;
+}

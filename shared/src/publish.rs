@@ -1,0 +1,108 @@
+//! Accepting events: each once, durably, before the answer; then a hint for each webhook that it goes to.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+use crate::{
+    access::Principal,
+    error::Error,
+    hint::Hint,
+    model::{Event, EventId},
+    operation::{NewEvent, Receipt},
+    ports::{Accepted, Ports, Sending},
+};
+
+/// When an event that was published before is queued again. The publish that accepted it may have died before
+/// it queued anything; if it did not, its attempts are on record by then, or are claimed.
+pub const AGAIN_AFTER: Duration = Duration::from_secs(180);
+
+/// Publishes events, each judged by itself.
+pub async fn publish(
+    ports: &Ports,
+    principal: &Principal,
+    batch: Vec<Result<NewEvent, Error>>,
+) -> Vec<Result<Receipt, Error>> {
+    let now = ports.clock.now();
+    let mut prepared = Vec::with_capacity(batch.len());
+    for new in batch {
+        prepared.push(match new {
+            Ok(new) => prepare(ports, principal, new, now).await.map(Arc::new),
+            Err(error) => Err(error),
+        });
+    }
+    let events: Vec<_> = prepared.iter().filter_map(|event| event.as_ref().ok().cloned()).collect();
+    let mut accepted = ports.store.accept(&events).await.into_iter();
+    let mut sendings = Vec::new();
+    let mut results = Vec::with_capacity(prepared.len());
+    for event in prepared {
+        let missing = || Err(Error::Internal("a store that answered for fewer events than it took".into()));
+        results.push(match event {
+            Ok(event) => settle(&event, accepted.next().unwrap_or_else(missing), &mut sendings),
+            Err(error) => Err(error),
+        });
+    }
+    if !sendings.is_empty()
+        && let Err(error) = ports.queue.send(sendings).await
+    {
+        // What was accepted stays accepted: publishing the same again queues it.
+        tracing::error!(%error, fault = error.fault(), "accepted events were not queued");
+        return results.into_iter().map(|result| result.and(Err(error.clone()))).collect();
+    }
+    results
+}
+
+async fn prepare(
+    ports: &Ports,
+    principal: &Principal,
+    new: NewEvent,
+    now: Timestamp,
+) -> Result<Event, Error> {
+    let tenant = principal.tenant_for(new.tenant.as_ref())?;
+    let webhooks = ports.store.matching(&tenant, &new.topic).await?.ok_or(Error::NotFound("tenant"))?;
+    let uid = ports.dice.uuid(now);
+    let id = match new.id {
+        Some(id) => id,
+        None => format!("evt_{}", uid.simple())
+            .parse::<EventId>()
+            .map_err(|error| Error::Internal(format!("an event id of ours: {error}")))?,
+    };
+    Ok(Event {
+        tenant,
+        id,
+        uid,
+        topic: new.topic,
+        payload: new.payload,
+        occurred_at: new.occurred_at,
+        accepted_at: now,
+        webhooks,
+    })
+}
+
+fn settle(
+    event: &Arc<Event>,
+    accepted: Result<Accepted, Error>,
+    sendings: &mut Vec<Sending>,
+) -> Result<Receipt, Error> {
+    match accepted? {
+        Accepted::New => {
+            sendings.extend(event.webhooks.iter().map(|&webhook| Sending {
+                hint: Hint::fresh(event, webhook),
+                delay: Duration::ZERO,
+                event: Some(event.clone()),
+            }));
+            Ok(Receipt { id: event.id.clone(), deliveries: event.webhooks.len() })
+        }
+        Accepted::Already(kept) if kept.repeats(event) => {
+            sendings.extend(kept.webhooks.iter().map(|&webhook| Sending {
+                hint: Hint::again(&kept, webhook),
+                delay: AGAIN_AFTER,
+                event: None,
+            }));
+            Ok(Receipt { id: kept.id.clone(), deliveries: kept.webhooks.len() })
+        }
+        Accepted::Already(_) => {
+            Err(Error::Conflict(format!("the id {} is another event's already", event.id)))
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! When the next attempt is due: a list of delays, jitter, and what the receiver asks for.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const fn m(minutes: u64) -> Duration {
+    s(minutes * 60)
+}
+
+const fn h(hours: u64) -> Duration {
+    m(hours * 60)
+}
+
+/// The default schedule, and that of the Standard Webhooks specification: ten attempts over 75 h 35 min 5 s.
+pub const STANDARD: &[Duration] =
+    &[s(0), s(5), m(5), m(30), h(2), h(5), h(10), h(14), h(20), h(24)];
+
+/// The longest wait that a receiver may ask for.
+pub const MAX_RETRY_AFTER: Duration = h(24);
+
+/// How far a delay is spread, so that the retries of an outage do not come back as one wave.
+const JITTER: f64 = 0.2;
+
+/// How long to wait after attempt `number` failed (1 is the first); none: the schedule is used up.
+///
+/// `chance` is in 0..1. A delay is spread over 80 % to 120 % of itself; a wait that the receiver asked for is
+/// never shortened.
+pub fn delay_after(
+    schedule: &[Duration],
+    number: u32,
+    asked: Option<Duration>,
+    chance: f64,
+) -> Option<Duration> {
+    let planned = *schedule.get(usize::try_from(number).ok()?)?;
+    let spread = planned.mul_f64(1.0 - JITTER + 2.0 * JITTER * chance);
+    Some(spread.max(asked.unwrap_or_default().min(MAX_RETRY_AFTER)))
+}
+
+/// Reads `Retry-After` in either form of RFC 9110, 10.2.3: seconds, or a date.
+pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
+        // More digits than fit are simply a very long wait.
+        return Some(s(value.parse().unwrap_or(u64::MAX)));
+    }
+    let date = rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
+    Some(date.duration_since(now).max(SignedDuration::ZERO).unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_standard_schedule_lasts_as_documented() {
+        assert_eq!(STANDARD.iter().sum::<Duration>(), h(75) + m(35) + s(5));
+    }
+
+    #[test]
+    fn delays_are_spread_by_a_fifth_and_end() {
+        assert_eq!(delay_after(STANDARD, 1, None, 0.0), Some(s(4)));
+        assert_eq!(delay_after(STANDARD, 1, None, 0.5), Some(s(5)));
+        assert_eq!(delay_after(STANDARD, 2, None, 1.0), Some(m(6)));
+        assert_eq!(delay_after(STANDARD, 10, None, 0.5), None);
+    }
+
+    #[test]
+    fn a_receiver_may_ask_for_more_time_up_to_a_day() {
+        assert_eq!(delay_after(STANDARD, 1, Some(m(2)), 0.5), Some(m(2)));
+        assert_eq!(delay_after(STANDARD, 3, Some(m(2)), 0.5), Some(m(30)));
+        assert_eq!(delay_after(STANDARD, 1, Some(h(1000)), 0.5), Some(h(24)));
+    }
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        let now: Timestamp = "2015-10-21T07:28:00Z".parse().unwrap();
+        assert_eq!(retry_after(" 120 ", now), Some(s(120)));
+        assert_eq!(retry_after("Wed, 21 Oct 2015 07:30:00 GMT", now), Some(m(2)));
+        assert_eq!(retry_after("Wed, 21 Oct 2015 07:00:00 GMT", now), Some(s(0)));
+        assert_eq!(retry_after("99999999999999999999999", now), Some(s(u64::MAX)));
+        for bad in ["", "-1", "soon", "1.5"] {
+            assert_eq!(retry_after(bad, now), None, "{bad}");
+        }
+    }
+}

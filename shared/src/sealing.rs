@@ -1,0 +1,121 @@
+//! Secrets at rest: sealed with AES-256-GCM under the engine's data key, bound to what they belong to.
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, RandomizedNonceKey};
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::{
+    error::Error,
+    model::{Credentials, Secret, SigningSecret},
+};
+
+/// Bytes of a data key.
+pub const KEY_LENGTH: usize = 32;
+
+/// What seals and opens.
+pub struct SealingKey(RandomizedNonceKey);
+
+impl std::fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[sealing key]")
+    }
+}
+
+impl SealingKey {
+    /// Takes the data key.
+    pub fn new(key: &[u8]) -> Result<Self, Error> {
+        RandomizedNonceKey::new(&AES_256_GCM, key)
+            .map(Self)
+            .map_err(|_| Error::Internal("a data key must be 32 bytes long".into()))
+    }
+
+    /// Seals a webhook's signing secrets.
+    pub fn seal_secrets(&self, webhook: &str, secrets: &[SigningSecret]) -> Result<String, Error> {
+        let plain: Vec<_> = secrets.iter().map(|s| PlainSecret { key: s.key.reveal(), until: s.retires_at }).collect();
+        self.seal(webhook, &plain)
+    }
+
+    /// Opens them.
+    pub fn open_secrets(&self, webhook: &str, sealed: &str) -> Result<Vec<SigningSecret>, Error> {
+        let plain = self.open(webhook, sealed)?;
+        let secrets: Vec<PlainSecret<'_>> = serde_json::from_slice(&plain).map_err(unreadable)?;
+        Ok(secrets
+            .into_iter()
+            .map(|s| SigningSecret { key: Secret::new(s.key), retires_at: s.until })
+            .collect())
+    }
+
+    /// Seals what a tenant granted.
+    pub fn seal_credentials(&self, tenant: &str, granted: &Credentials) -> Result<String, Error> {
+        self.seal(tenant, &PlainCredentials { id: (&*granted.id).into(), secret: granted.secret.reveal().into() })
+    }
+
+    /// Opens it.
+    pub fn open_credentials(&self, tenant: &str, sealed: &str) -> Result<Credentials, Error> {
+        let plain = self.open(tenant, sealed)?;
+        let granted: PlainCredentials<'_> = serde_json::from_slice(&plain).map_err(unreadable)?;
+        Ok(Credentials { id: granted.id.into_owned(), secret: Secret::new(granted.secret) })
+    }
+
+    fn seal(&self, owner: &str, plain: &impl Serialize) -> Result<String, Error> {
+        let fault = |_| Error::Internal("sealing failed".into());
+        let mut bytes = Zeroizing::new(serde_json::to_vec(plain).map_err(unreadable)?);
+        let nonce = self.0.seal_in_place_append_tag(Aad::from(owner), &mut *bytes).map_err(fault)?;
+        let mut sealed = nonce.as_ref().to_vec();
+        sealed.extend_from_slice(&bytes);
+        Ok(STANDARD_NO_PAD.encode(sealed))
+    }
+
+    fn open(&self, owner: &str, sealed: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let fault = || Error::Internal("a sealed secret does not open".into());
+        let mut bytes = Zeroizing::new(STANDARD_NO_PAD.decode(sealed).map_err(|_| fault())?);
+        let (nonce, rest) = bytes.split_at_mut_checked(aws_lc_rs::aead::NONCE_LEN).ok_or_else(fault)?;
+        let nonce = aws_lc_rs::aead::Nonce::try_assume_unique_for_key(nonce).map_err(|_| fault())?;
+        let plain = self.0.open_in_place(nonce, Aad::from(owner), rest).map_err(|_| fault())?;
+        Ok(Zeroizing::new(plain.to_vec()))
+    }
+}
+
+fn unreadable(error: serde_json::Error) -> Error {
+    Error::Internal(format!("a secret's record: {error}"))
+}
+
+#[derive(Serialize, Deserialize)]
+struct PlainSecret<'a> {
+    key: &'a str,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PlainCredentials<'a> {
+    #[serde(borrow)]
+    id: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    secret: std::borrow::Cow<'a, str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_opens_for_its_owner_only() {
+        let key = SealingKey::new(&[7; KEY_LENGTH]).unwrap();
+        let secrets = vec![SigningSecret::generate(&[1; 24])];
+        let sealed = key.seal_secrets("wh_1", &secrets).unwrap();
+        assert_eq!(key.open_secrets("wh_1", &sealed).unwrap(), secrets);
+        assert!(key.open_secrets("wh_2", &sealed).is_err());
+        assert!(SealingKey::new(&[8; KEY_LENGTH]).unwrap().open_secrets("wh_1", &sealed).is_err());
+        assert_ne!(key.seal_secrets("wh_1", &secrets).unwrap(), sealed, "a nonce is used once");
+
+        let granted = Credentials { id: "ü\"".into(), secret: Secret::new("a\\b\"") };
+        let sealed = key.seal_credentials("acme", &granted).unwrap();
+        assert_eq!(key.open_credentials("acme", &sealed).unwrap(), granted);
+        for bad in ["", "AAAA", "!"] {
+            assert!(key.open_credentials("acme", bad).is_err());
+        }
+    }
+}

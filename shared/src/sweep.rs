@@ -1,0 +1,80 @@
+//! The scheduler's rounds: what is due goes to the queue, and what was stranded does too.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    deliver::LEASE,
+    error::Error,
+    hint::Hint,
+    operation::PageRequest,
+    ports::{Ports, Sending},
+};
+
+/// How old an event is when it is looked at: by then its first attempts are on record, or something is wrong.
+const STRANDED_AFTER: SignedDuration = SignedDuration::from_mins(15);
+/// How much of the past one round looks through, so that a long pause is caught up with in steps.
+const WINDOW: SignedDuration = SignedDuration::from_hours(1);
+/// Hints of one step.
+const STEP: usize = 1000;
+
+/// What a round found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Retries that were due.
+    pub due: usize,
+    /// First attempts that no record shows.
+    pub stranded: usize,
+}
+
+/// Makes a round.
+pub async fn sweep(ports: &Ports) -> Result<Swept, Error> {
+    let now = ports.clock.now();
+    Ok(Swept { due: due(ports, now).await?, stranded: stranded(ports, now).await? })
+}
+
+async fn due(ports: &Ports, now: Timestamp) -> Result<usize, Error> {
+    let mut total = 0;
+    loop {
+        // The lease is what makes it come due again if the message gets lost.
+        let hints = ports.store.due(now, now + LEASE, STEP).await?;
+        let found = hints.len();
+        total += found;
+        send(ports, hints).await?;
+        if found < STEP {
+            return Ok(total);
+        }
+    }
+}
+
+async fn stranded(ports: &Ports, now: Timestamp) -> Result<usize, Error> {
+    let end = now - STRANDED_AFTER;
+    let from = ports.store.swept_until().await?.unwrap_or(end - WINDOW);
+    let until = end.min(from + WINDOW);
+    if until <= from {
+        return Ok(0);
+    }
+    let mut total = 0;
+    let mut page = PageRequest::first(STEP);
+    loop {
+        let found = ports.store.stranded(from, until, &page).await?;
+        total += found.items.len();
+        send(ports, found.items).await?;
+        match found.next {
+            Some(after) => page.after = Some(after),
+            None => break,
+        }
+    }
+    // Only after all of it is queued: a round that dies is made again.
+    ports.store.set_swept_until(until).await?;
+    Ok(total)
+}
+
+async fn send(ports: &Ports, hints: Vec<Hint>) -> Result<(), Error> {
+    if hints.is_empty() {
+        return Ok(());
+    }
+    let sending = |hint| Sending { hint, delay: Duration::ZERO, event: None };
+    ports.queue.send(hints.into_iter().map(sending).collect()).await
+}

@@ -1,0 +1,146 @@
+//! What an exchange means for its delivery.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::{
+    model::{Failure, Phases, Reply},
+    retry,
+};
+
+/// Which statuses a dialect takes for success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Success {
+    /// 200 to 299.
+    Any2xx,
+    /// 200 to 209, as `ShipStream` words it ("non-20X is retried").
+    Any20x,
+    /// 200 and nothing else.
+    Exactly200,
+}
+
+impl Success {
+    fn holds(self, status: u16) -> bool {
+        match self {
+            Self::Any2xx => (200..300).contains(&status),
+            Self::Any20x => (200..210).contains(&status),
+            Self::Exactly200 => status == 200,
+        }
+    }
+}
+
+/// How an API delivers, as it documents it.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// What counts as delivered.
+    pub success: Success,
+    /// The delay before each attempt; the first is 0.
+    pub schedule: &'static [Duration],
+    /// The one deadline over the whole exchange.
+    pub timeout: Duration,
+    /// The part of it that connecting may take.
+    pub connect_timeout: Duration,
+}
+
+impl Rules {
+    /// Where an API documents nothing.
+    pub const STANDARD: Self = Self {
+        success: Success::Any2xx,
+        schedule: retry::STANDARD,
+        timeout: Duration::from_secs(15),
+        connect_timeout: Duration::from_secs(5),
+    };
+}
+
+/// What came of one POST.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    /// How long each phase took.
+    pub phases: Phases,
+    /// The address that was dialled, if it came to that on this exchange.
+    pub address: Option<String>,
+    /// The answer, or why there is none.
+    pub result: Result<Answer, Broken>,
+}
+
+/// An answer that was read.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// What is kept of it.
+    pub reply: Reply,
+    /// Its `Retry-After` header, as it came.
+    pub retry_after: Option<String>,
+}
+
+/// An exchange without an answer.
+#[derive(Debug, Clone)]
+pub struct Broken {
+    /// What kind of failure.
+    pub failure: Failure,
+    /// In words, free of secrets.
+    pub detail: String,
+}
+
+/// What is to be done after an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It arrived.
+    Delivered,
+    /// Try again, no sooner than the receiver asked.
+    Retry {
+        /// What `Retry-After` asked for.
+        asked: Option<Duration>,
+    },
+    /// The receiver said that it is gone for good (410): its webhook is disabled.
+    Gone,
+}
+
+/// Judges an exchange.
+pub fn judge(exchange: &Exchange, success: Success, now: Timestamp) -> Verdict {
+    match &exchange.result {
+        Ok(answer) if success.holds(answer.reply.status) => Verdict::Delivered,
+        Ok(answer) if answer.reply.status == 410 => Verdict::Gone,
+        Ok(answer) => Verdict::Retry {
+            asked: answer.retry_after.as_deref().and_then(|value| retry::retry_after(value, now)),
+        },
+        Err(_) => Verdict::Retry { asked: None },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(status: u16, success: Success, retry_after: Option<&str>) -> Verdict {
+        let answer = Answer {
+            reply: Reply { status, body: String::new(), truncated: false },
+            retry_after: retry_after.map(str::to_owned),
+        };
+        let exchange = Exchange { phases: Phases::default(), address: None, result: Ok(answer) };
+        judge(&exchange, success, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn each_dialects_success_is_its_own() {
+        let retry = Verdict::Retry { asked: None };
+        for (status, any, twenty, exact) in [
+            (200, Verdict::Delivered, Verdict::Delivered, Verdict::Delivered),
+            (204, Verdict::Delivered, Verdict::Delivered, retry),
+            (226, Verdict::Delivered, retry, retry),
+            (302, retry, retry, retry),
+            (410, Verdict::Gone, Verdict::Gone, Verdict::Gone),
+            (500, retry, retry, retry),
+        ] {
+            assert_eq!(verdict(status, Success::Any2xx, None), any, "{status}");
+            assert_eq!(verdict(status, Success::Any20x, None), twenty, "{status}");
+            assert_eq!(verdict(status, Success::Exactly200, None), exact, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_receiver_that_asks_for_time_gets_it() {
+        let asked = Some(Duration::from_secs(7));
+        assert_eq!(verdict(503, Success::Any2xx, Some("7")), Verdict::Retry { asked });
+    }
+}

@@ -1,0 +1,204 @@
+//! Registering webhooks, and keeping them.
+
+use jiff::SignedDuration;
+
+use crate::{
+    access::Principal,
+    error::Error,
+    model::{Header, SigningSecret, State, TargetUrl, TenantId, Webhook, WebhookId},
+    operation::{Asked, Change, Draft, Outcome, PageRequest, Selector},
+    ports::{Added, Ports},
+};
+
+/// How long a rotated secret signs beside its successor.
+const OVERLAP: SignedDuration = SignedDuration::from_hours(24);
+/// Random bytes of a signing secret (Standard Webhooks: 24 to 64).
+const SECRET_LENGTH: usize = 32;
+/// How often a change is tried anew when somebody else changes the same webhook.
+const TRIES: usize = 5;
+
+/// Registers a webhook.
+pub async fn create(
+    ports: &Ports,
+    principal: &Principal,
+    asked: &Asked,
+    draft: Draft,
+) -> Result<Outcome, Error> {
+    let tenant = principal.tenant_for(asked.tenant.as_ref())?;
+    let now = ports.clock.now();
+    let webhook = Webhook {
+        id: WebhookId(ports.dice.uuid(now)),
+        tenant,
+        number: 0,
+        dialect: draft.dialect.to_owned(),
+        name: draft.name,
+        url: target(ports, &draft.url)?,
+        topics: draft.topics,
+        headers: distinct(draft.headers)?,
+        state: State::Active,
+        secrets: if draft.signed { vec![new_secret(ports)] } else { Vec::new() },
+        created_at: now,
+        updated_at: now,
+    };
+    let quota = ports.policy.webhooks_per_tenant;
+    match ports.store.add_webhook(&webhook, draft.one_per_topic, quota).await? {
+        Added::Webhook(webhook) => Ok(Outcome::WebhookCreated(*webhook)),
+        Added::TopicTaken => Err(Error::Conflict("there is a webhook for this topic already".into())),
+        Added::OverQuota => Err(Error::Quota(format!("a tenant may have {quota} webhooks"))),
+        Added::NoTenant => Err(Error::NotFound("tenant")),
+    }
+}
+
+/// Lists a tenant's webhooks.
+pub async fn list(
+    ports: &Ports,
+    principal: &Principal,
+    asked: &Asked,
+    page: &PageRequest,
+) -> Result<Outcome, Error> {
+    let tenant = principal.tenant_for(asked.tenant.as_ref())?;
+    if ports.store.tenant(&tenant).await?.is_none() {
+        return Err(Error::NotFound("tenant"));
+    }
+    ports.store.webhooks(&tenant, asked.dialect, page).await.map(Outcome::Webhooks)
+}
+
+/// Reads a webhook.
+pub async fn get(
+    ports: &Ports,
+    principal: &Principal,
+    asked: &Asked,
+    which: &Selector,
+) -> Result<Outcome, Error> {
+    let tenant = principal.tenant_for(asked.tenant.as_ref())?;
+    find(ports, &tenant, asked, which).await.map(Outcome::Webhook)
+}
+
+/// Changes a webhook.
+pub async fn update(
+    ports: &Ports,
+    principal: &Principal,
+    asked: &Asked,
+    which: &Selector,
+    change: Change,
+) -> Result<Outcome, Error> {
+    let tenant = principal.tenant_for(asked.tenant.as_ref())?;
+    let url = change.url.as_deref().map(|url| target(ports, url)).transpose()?;
+    let headers = change.headers.map(distinct).transpose()?;
+    let changed = edit(ports, &tenant, asked, which, |webhook| {
+        if let Some(name) = &change.name {
+            webhook.name.clone_from(name);
+        }
+        if let Some(url) = &url {
+            webhook.url.clone_from(url);
+        }
+        if let Some(topics) = &change.topics {
+            webhook.topics.clone_from(topics);
+        }
+        if let Some(headers) = &headers {
+            webhook.headers.clone_from(headers);
+        }
+        match change.active {
+            Some(true) => webhook.state = State::Active,
+            Some(false) if webhook.state == State::Active => webhook.state = State::Paused,
+            _ => {}
+        }
+    });
+    changed.await.map(Outcome::Webhook)
+}
+
+/// Deletes a webhook.
+pub async fn delete(
+    ports: &Ports,
+    principal: &Principal,
+    asked: &Asked,
+    which: &Selector,
+) -> Result<Outcome, Error> {
+    let tenant = principal.tenant_for(asked.tenant.as_ref())?;
+    let webhook = find(ports, &tenant, asked, which).await?;
+    if ports.store.remove_webhook(&tenant, webhook.id).await? {
+        Ok(Outcome::Deleted)
+    } else {
+        Err(Error::NotFound("webhook"))
+    }
+}
+
+/// Gives a webhook a new signing secret; the one it had signs beside it for a day.
+pub async fn rotate(
+    ports: &Ports,
+    principal: &Principal,
+    asked: &Asked,
+    which: &Selector,
+) -> Result<Outcome, Error> {
+    let tenant = principal.tenant_for(asked.tenant.as_ref())?;
+    let now = ports.clock.now();
+    let secret = new_secret(ports);
+    let rotated = edit(ports, &tenant, asked, which, |webhook| {
+        // The newest predecessor alone overlaps: a receiver knows two secrets at most.
+        webhook.secrets.truncate(1);
+        for old in &mut webhook.secrets {
+            old.retires_at = Some(now + OVERLAP);
+        }
+        webhook.secrets.insert(0, secret.clone());
+    });
+    rotated.await.map(Outcome::SecretRotated)
+}
+
+/// Stops a webhook whose receiver said that it is gone.
+pub async fn disable(ports: &Ports, tenant: &TenantId, id: WebhookId, reason: &str) -> Result<(), Error> {
+    let (any, which) = (Asked::default(), Selector::Id(id));
+    let disabled = edit(ports, tenant, &any, &which, |webhook| {
+        webhook.state = State::Disabled { reason: reason.to_owned() };
+    });
+    match disabled.await {
+        Ok(_) | Err(Error::NotFound(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn edit(
+    ports: &Ports,
+    tenant: &TenantId,
+    asked: &Asked,
+    which: &Selector,
+    change: impl Fn(&mut Webhook),
+) -> Result<Webhook, Error> {
+    for _ in 0..TRIES {
+        let old = find(ports, tenant, asked, which).await?;
+        let mut new = old.clone();
+        change(&mut new);
+        // A change within one tick of the clock must still be seen as a change.
+        new.updated_at = ports.clock.now().max(old.updated_at + SignedDuration::from_micros(1));
+        if ports.store.replace_webhook(&old, &new).await? {
+            return Ok(new);
+        }
+    }
+    Err(Error::Conflict("somebody else is changing this webhook; try again".into()))
+}
+
+async fn find(ports: &Ports, tenant: &TenantId, asked: &Asked, which: &Selector) -> Result<Webhook, Error> {
+    let found = match (which, asked.dialect) {
+        (Selector::Id(id), dialect) => {
+            let found = ports.store.webhook(tenant, *id).await?;
+            found.filter(|webhook| dialect.is_none_or(|dialect| webhook.dialect == dialect))
+        }
+        (Selector::Topic(topic), Some(dialect)) => ports.store.holder(tenant, dialect, topic).await?,
+        (Selector::Topic(_), None) => None,
+    };
+    found.ok_or(Error::NotFound("webhook"))
+}
+
+fn target(ports: &Ports, url: &str) -> Result<TargetUrl, Error> {
+    TargetUrl::parse(url, ports.policy.allow_private_targets).map_err(Error::field("url"))
+}
+
+fn distinct(headers: Vec<Header>) -> Result<Vec<Header>, Error> {
+    let twice = headers.iter().enumerate().any(|(i, a)| headers[..i].iter().any(|b| a.name == b.name));
+    if twice { Err(Error::invalid("headers", "names a header twice")) } else { Ok(headers) }
+}
+
+fn new_secret(ports: &Ports) -> SigningSecret {
+    let mut random = zeroize::Zeroizing::new([0; SECRET_LENGTH]);
+    ports.dice.fill(&mut *random);
+    SigningSecret::generate(&*random)
+}
