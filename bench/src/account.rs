@@ -234,7 +234,8 @@ mod tests {
 
     #[test]
     fn each_pair_is_counted_once_and_for_what_it_is() {
-        let mut times = Times { first_submit: Some(MS), last_accept: 3 * MS, accepted: 2, ..Times::default() };
+        let mut times =
+            Times { first_submit: Some(MS), last_accept: 3 * MS, accepted: 2, ..Times::default() };
         times.pair(MS, Some(3 * MS), Some(2 * MS), false);
         times.pair(MS, Some(3 * MS), None, false);
         times.pair(MS, None, Some(5 * MS), false);

@@ -1,6 +1,6 @@
 //! CPU time and memory of the processes under test, from /proc.
 //!
-//! A group is a process and all its descendants (PostgreSQL: the postmaster and its backends).
+//! A group is a process and all its descendants (`PostgreSQL`: the postmaster and its backends).
 //! CPU is user + system of every live member plus what each has collected from children that
 //! ended, so a backend that exits within the run still counts. Memory is RSS for a group of one
 //! process and the sum of PSS for a larger one (shared buffers would otherwise count once per
@@ -42,35 +42,22 @@ enum Pid {
 impl Group {
     /// `name=PID` or `name=@PIDFILE`.
     pub(crate) fn parse(spec: &str) -> Result<Self> {
-        let Some((name, pid)) = spec.split_once('=') else {
-            bail!("{spec}: want NAME=PID or NAME=@PIDFILE")
-        };
+        let Some((name, pid)) = spec.split_once('=') else { bail!("{spec}: want NAME=PID or NAME=@PIDFILE") };
         let pid = match pid.strip_prefix('@') {
             Some(file) => Pid::File(file.to_owned()),
             None => Pid::Fixed(pid.parse().context("pid")?),
         };
-        Ok(Self {
-            name: name.to_owned(),
-            pid,
-        })
+        Ok(Self { name: name.to_owned(), pid })
     }
 
     fn own() -> Self {
-        Self {
-            name: HARNESS.to_owned(),
-            pid: Pid::Fixed(std::process::id()),
-        }
+        Self { name: HARNESS.to_owned(), pid: Pid::Fixed(std::process::id()) }
     }
 
     fn pid(&self) -> Option<u32> {
         match &self.pid {
             Pid::Fixed(pid) => Some(*pid),
-            Pid::File(file) => fs::read_to_string(file)
-                .ok()?
-                .split_whitespace()
-                .next()?
-                .parse()
-                .ok(),
+            Pid::File(file) => fs::read_to_string(file).ok()?.split_whitespace().next()?.parse().ok(),
         }
     }
 }
@@ -94,10 +81,7 @@ fn read_stat(pid: u32) -> Option<Stat> {
     let field: Vec<&str> = rest.split(' ').collect();
     // proc(5), 1-based: 4 ppid, 14 utime, 15 stime, 16 cutime, 17 cstime; `rest` starts at 3.
     let n = |i: usize| field.get(i - 3)?.parse::<u64>().ok();
-    Some(Stat {
-        ppid: u32::try_from(n(4)?).ok()?,
-        ticks: n(14)? + n(15)? + n(16)? + n(17)?,
-    })
+    Some(Stat { ppid: u32::try_from(n(4)?).ok()?, ticks: n(14)? + n(15)? + n(16)? + n(17)? })
 }
 
 fn members(root: u32, all: &HashMap<u32, Stat>) -> Vec<u32> {
@@ -134,10 +118,7 @@ fn kib(path: &str, key: &str) -> Option<f64> {
 fn memory_mib(pids: &[u32]) -> f64 {
     let kib: f64 = match pids {
         [one] => kib(&format!("/proc/{one}/status"), "VmRSS:").unwrap_or(0.0),
-        many => many
-            .iter()
-            .filter_map(|p| kib(&format!("/proc/{p}/smaps_rollup"), "Pss:"))
-            .sum(),
+        many => many.iter().filter_map(|p| kib(&format!("/proc/{p}/smaps_rollup"), "Pss:")).sum(),
     };
     kib / 1024.0
 }
@@ -145,6 +126,7 @@ fn memory_mib(pids: &[u32]) -> f64 {
 /// The whole machine over the window, in CPU seconds. `other_s` is what neither the watched
 /// groups nor the harness used (kernel threads included): high means that the run shared the
 /// machine with something else and should be repeated.
+#[expect(clippy::struct_field_names, reason = "the unit is part of the name in the results")]
 #[derive(Serialize, Deserialize, Clone, Debug, Default)]
 pub(crate) struct Machine {
     pub(crate) busy_s: f64,
@@ -158,12 +140,7 @@ pub(crate) struct Machine {
 fn machine_ticks() -> [u64; 8] {
     let mut out = [0; 8];
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let fields = text
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .skip(1);
+    let fields = text.lines().next().unwrap_or_default().split_whitespace().skip(1);
     for (slot, f) in out.iter_mut().zip(fields) {
         *slot = f.parse().unwrap_or(0);
     }
@@ -187,15 +164,8 @@ fn ticks(group: &Group, all: &HashMap<u32, Stat>) -> (u64, Vec<u32>) {
     };
     // A group that holds the harness as a descendant is not expected; the harness's own group
     // must not count the helpers it starts.
-    let pids = if group.name == HARNESS {
-        vec![root]
-    } else {
-        members(root, all)
-    };
-    (
-        pids.iter().filter_map(|p| Some(all.get(p)?.ticks)).sum(),
-        pids,
-    )
+    let pids = if group.name == HARNESS { vec![root] } else { members(root, all) };
+    (pids.iter().filter_map(|p| Some(all.get(p)?.ticks)).sum(), pids)
 }
 
 impl Watch {

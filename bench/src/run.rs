@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use tokio::{net::TcpListener, process::Command, time::sleep};
+use tokio::{net::TcpListener, process::Command, task::JoinHandle, time::sleep};
 
 use crate::{
     account::{Fault, Outcome, longest_silence_ms},
@@ -167,7 +167,7 @@ impl Bench {
             messages: args.load().messages,
             payload: args.payload,
             on_error: args.on_error,
-            give_up: Duration::from_secs(60),
+            give_up: Duration::from_mins(1),
         };
         let publisher = Publisher::new(epoch, plan);
         Ok(Self { args, receiver, publisher })
@@ -192,13 +192,17 @@ impl Bench {
         let measured = self.args.warmup..self.args.load().messages;
         let watch = Watch::start(self.args.procs.clone());
         let duplicates = self.receiver.counts.duplicates.load(Relaxed);
-        let fault = self.args.fault_after.zip(self.args.fault_cmd.clone()).map(|(after, command)| {
-            let at = self.publisher.counts.accepted.load(Relaxed) + after;
-            tokio::spawn(inject(self.publisher.clone(), at, command))
-        });
+        let fault = self.arm();
         if let Err(e) = self.publisher.publish(measured.clone(), self.args.pace()).await {
             eprintln!("publishing broke off: {e:#}");
         }
+        let fault = match fault {
+            Some((at, _)) if self.publisher.counts.accepted.load(Relaxed) < at => {
+                bail!("too few messages were accepted for the fault")
+            }
+            Some((_, task)) => Some(task.await??),
+            None => None,
+        };
         let arrived = self.drain(measured.clone()).await;
         sleep(Duration::from_millis(self.args.settle_ms)).await;
         let wall_s = watch.began.elapsed().as_secs_f64();
@@ -209,19 +213,20 @@ impl Bench {
         outcome.gave_up = !arrived;
         outcome.wall_s = wall_s;
         outcome.charge(usage, machine);
-        if let Some(task) = fault {
-            if !task.is_finished() {
-                bail!("the run ended before its fault");
-            }
-            let (began, took) = task.await??;
-            outcome.fault = Some(Fault {
-                at_accepted: self.args.fault_after.unwrap_or(0),
-                began_ms: ms(began),
-                took_ms: ms(took),
-                longest_silence_ms: longest_silence_ms(&self.receiver, measured, self.args.endpoints),
-            });
-        }
+        outcome.fault = fault.map(|(began, took)| Fault {
+            at_accepted: self.args.fault_after.unwrap_or(0),
+            began_ms: ms(began),
+            took_ms: ms(took),
+            longest_silence_ms: longest_silence_ms(&self.receiver, measured, self.args.endpoints),
+        });
         Ok(outcome)
+    }
+
+    /// Starts waiting for the number of accepted messages at which to run the fault, if there is one.
+    fn arm(&self) -> Option<(u64, Injection)> {
+        let (after, command) = self.args.fault_after.zip(self.args.fault_cmd.clone())?;
+        let at = self.publisher.counts.accepted.load(Relaxed) + after;
+        Some((at, tokio::spawn(inject(self.publisher.clone(), at, command))))
     }
 
     /// Waits until each accepted message of the range has arrived everywhere; false: gave up.
@@ -275,7 +280,10 @@ fn plain(name: &str) -> String {
     name.replace(|c: char| !c.is_ascii_alphanumeric() && !"-._".contains(c), ".")
 }
 
-/// Runs `command` once `after` messages are accepted; the answer is when it began and how long it took.
+/// When a fault began and how long it took, in nanoseconds.
+type Injection = JoinHandle<Result<(i64, i64)>>;
+
+/// Runs `command` once `after` messages are accepted.
 async fn inject(publisher: Arc<Publisher>, after: u64, command: String) -> Result<(i64, i64)> {
     while publisher.counts.accepted.load(Relaxed) < after {
         sleep(Duration::from_millis(1)).await;

@@ -1,1 +1,9 @@
-//! The credentials function.
+//! Granting the credentials that deliveries authenticate with, behind API Gateway.
+
+use lambda_http::{Body, Request, Response};
+use postrider::{door::Desk, ports::Ports};
+
+/// Answers one event of the HTTP API.
+pub async fn handle(ports: &Ports, event: Request) -> Response<Body> {
+    postrider_lambda::answer(ports, Desk::Credentials, event).await
+}

@@ -1,1 +1,34 @@
-//! The delivery function.
+//! Delivering what the queue holds: one attempt for each record, the whole batch at once.
+
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use futures::{StreamExt, stream::FuturesUnordered};
+use postrider::{
+    deliver::{self, Done},
+    error::Error,
+    hint::Hint,
+    ports::{Ports, Post},
+};
+
+/// Delivers a batch. A record that could not be put on record is reported as failed, and comes again.
+pub async fn handle(ports: &Ports, post: &dyn Post, event: SqsEvent) -> SqsBatchResponse {
+    let mut attempts: FuturesUnordered<_> =
+        event.records.iter().map(async |record| (record, one(ports, post, record).await)).collect();
+    let mut response = SqsBatchResponse::default();
+    while let Some((record, done)) = attempts.next().await {
+        let Err(error) = done else { continue };
+        let message = record.message_id.clone().unwrap_or_default();
+        tracing::error!(%error, fault = error.fault(), message, "a record comes again");
+        let mut failure = BatchItemFailure::default();
+        failure.item_identifier = message;
+        response.batch_item_failures.push(failure);
+    }
+    response
+}
+
+async fn one(ports: &Ports, post: &dyn Post, record: &SqsMessage) -> Result<Done, Error> {
+    // A poison record fails here each time, until the queue's redrive policy makes it a dead letter.
+    let (hint, inline) = Hint::read(record.body.as_deref().unwrap_or_default())?;
+    let received = record.attributes.get("ApproximateReceiveCount");
+    let received = received.and_then(|count| count.parse().ok()).unwrap_or(1);
+    deliver::deliver(ports, post, &hint, inline, received).await
+}

@@ -1,1 +1,132 @@
-//! The embedded engine: SQLite in one file behind the ports.
+//! The embedded engine: SQLite in one file behind the ports, with its queue in the same file.
+//!
+//! All writes go through one thread, which commits whatever has gathered as one transaction: many requests, one
+//! fsync, and nobody is answered before it. Reads use connections of their own, and what is read for every
+//! event is kept in caches that each write makes void.
+
+mod cache;
+mod checkpoint;
+mod deliveries;
+mod events;
+mod keyfile;
+mod keys;
+mod purge;
+mod queue;
+mod rows;
+mod tenants;
+mod webhooks;
+mod writer;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use postrider::{
+    error::Error,
+    model::{KeyId, KeyRecord, TenantId, Topic, WebhookId},
+    ports::Target,
+    sealing::SealingKey,
+};
+use rusqlite::{Connection, OpenFlags};
+
+use self::{cache::Generational, checkpoint::Checkpointer, events::EventCache, queue::Waiting, writer::Writer};
+pub use self::queue::{Received, Settings as QueueSettings};
+
+/// SQLite behind the ports; clones share one database.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    writer: Writer,
+    readers: Mutex<Vec<Connection>>,
+    sealing: SealingKey,
+    waiting: Arc<Waiting>,
+    events: EventCache,
+    keys: Generational<KeyId, Option<KeyRecord>>,
+    matching: Generational<(TenantId, Topic), Option<Arc<[WebhookId]>>>,
+    targets: Generational<(TenantId, WebhookId), Option<Arc<Target>>>,
+    // The last to go: it holds the writer, whose thread closes the file.
+    _checkpointer: Checkpointer,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("path", &self.0.path).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Opens the database, or makes it; its sealing key lies beside it in a file of its own, `<path>.key`.
+    pub fn open(path: &Path, queue: QueueSettings) -> Result<Self, Error> {
+        let sealing = SealingKey::new(&*keyfile::load_or_make(path)?)?;
+        let connection = connect(path)?;
+        connection.execute_batch(include_str!("schema.sql")).map_err(broken)?;
+        let waiting = Arc::new(Waiting::load(&connection, queue).map_err(broken)?);
+        let writer = Writer::start(connection)?;
+        let checkpointer = Checkpointer::start(connect(path)?, writer.clone())?;
+        Ok(Self(Arc::new(Inner {
+            path: path.to_owned(),
+            writer,
+            readers: Mutex::default(),
+            sealing,
+            waiting,
+            events: EventCache::new(),
+            keys: Generational::new(10_000),
+            matching: Generational::new(10_000),
+            targets: Generational::new(10_000),
+            _checkpointer: checkpointer,
+        })))
+    }
+
+    /// Runs a query off the caller's thread.
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let engine = self.clone();
+        let done = tokio::task::spawn_blocking(move || engine.0.read_here(query)).await;
+        done.map_err(|error| Error::Internal(format!("a query broke off: {error}")))?
+    }
+}
+
+impl Inner {
+    fn read_here<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+        let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = idle.map_or_else(|| connect(&self.path), Ok)?;
+        let answer = query(&connection).map_err(broken);
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        answer
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, Error> {
+    let flags = OpenFlags::default() | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(broken)?;
+    // FULL: a commit is on disk when it returns. Checkpoints are the checkpointer's business.
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL;
+             PRAGMA synchronous = FULL;
+             PRAGMA wal_autocheckpoint = 0;
+             PRAGMA cache_size = -8000;
+             PRAGMA temp_store = MEMORY;
+             PRAGMA busy_timeout = 5000;",
+        )
+        .map_err(broken)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// A fault of the database. All that a client could cause is handled where it arises.
+#[expect(clippy::needless_pass_by_value, reason = "it is made for map_err")]
+fn broken(error: rusqlite::Error) -> Error {
+    use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, SystemIoFailure};
+    match error.sqlite_error_code() {
+        Some(DatabaseBusy | DatabaseLocked | DiskFull | SystemIoFailure | CannotOpen) => {
+            Error::Unavailable(format!("the database: {error}"))
+        }
+        _ => Error::Internal(format!("the database: {error}")),
+    }
+}

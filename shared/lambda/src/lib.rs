@@ -1,1 +1,12 @@
-//! Lambda event types to and from the domain's requests; settings.
+//! What every function shares at its edge: Lambda's event types to and from the domain's requests, settings,
+//! logs, the clock and the dice.
+
+mod edge;
+mod gateway;
+mod settings;
+mod telemetry;
+
+pub use edge::{SystemClock, SystemDice};
+pub use gateway::{BadEvent, answer, decode, encode, event};
+pub use settings::{Missing, Settings};
+pub use telemetry::start_logs;

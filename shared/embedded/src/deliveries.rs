@@ -1,0 +1,192 @@
+//! Deliveries: each attempt is on record in one write.
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use postrider::{
+    error::Error,
+    hint::Hint,
+    model::{Attempt, Delivery, DeliveryId, DeliveryState, TenantId, WebhookId},
+    operation::{Page, PageRequest},
+    ports::{Claim, Deliveries},
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::{Engine, rows};
+
+const COLUMNS: &str =
+    "webhook, event, tenant, event_id, topic, state, attempt_count, attempts, created_at, next_attempt_at";
+/// How long after its lease a claimed attempt comes due again, if its claimer died.
+const GRACE: SignedDuration = SignedDuration::from_secs(30);
+
+fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
+    Ok(Delivery {
+        id: DeliveryId { webhook: WebhookId(rows::uuid(row, 0)?), event: rows::uuid(row, 1)? },
+        tenant: rows::parsed(row, 2)?,
+        event: rows::parsed(row, 3)?,
+        topic: rows::parsed(row, 4)?,
+        state: state(row, 5)?,
+        attempt_count: row.get(6)?,
+        attempts: rows::json::<Vec<Attempt>>(row, 7)?,
+        created_at: rows::time(row, 8)?,
+        next_attempt_at: rows::maybe_time(row, 9)?,
+    })
+}
+
+fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<DeliveryState> {
+    match row.get_ref(column)?.as_str().map_err(|error| rows::odd(column, error))? {
+        "pending" => Ok(DeliveryState::Pending),
+        "delivered" => Ok(DeliveryState::Delivered),
+        "failed" => Ok(DeliveryState::Failed),
+        "parked" => Ok(DeliveryState::Parked),
+        _ => Err(rusqlite::Error::InvalidQuery),
+    }
+}
+
+fn state_text(state: DeliveryState) -> &'static str {
+    match state {
+        DeliveryState::Pending => "pending",
+        DeliveryState::Delivered => "delivered",
+        DeliveryState::Failed => "failed",
+        DeliveryState::Parked => "parked",
+    }
+}
+
+fn find(db: &Connection, id: DeliveryId) -> rusqlite::Result<Option<(Delivery, Option<i64>)>> {
+    let sql = format!("SELECT {COLUMNS}, leased_until FROM deliveries WHERE webhook = ? AND event = ?");
+    db.prepare_cached(&sql)?
+        .query_row(params![id.webhook.0.as_bytes(), id.event.as_bytes()], |row| {
+            Ok((delivery(row)?, row.get(10)?))
+        })
+        .optional()
+}
+
+/// Writes a delivery whose record is `expected` attempts long, or not there; false: it is another.
+fn put(
+    db: &Connection,
+    delivery: &Delivery,
+    attempts: &[u8],
+    expected: u32,
+    due: Option<i64>,
+    lease: Option<i64>,
+) -> rusqlite::Result<bool> {
+    let sql = format!(
+        "INSERT INTO deliveries ({COLUMNS}, due_at, leased_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (webhook, event) DO UPDATE SET state = excluded.state,
+             attempt_count = excluded.attempt_count, attempts = excluded.attempts,
+             next_attempt_at = excluded.next_attempt_at, due_at = excluded.due_at,
+             leased_until = excluded.leased_until
+         WHERE attempt_count = ?"
+    );
+    let written = db.prepare_cached(&sql)?.execute(params![
+        delivery.id.webhook.0.as_bytes(),
+        delivery.id.event.as_bytes(),
+        delivery.tenant.as_str(),
+        delivery.event.as_str(),
+        delivery.topic.as_str(),
+        state_text(delivery.state),
+        delivery.attempt_count,
+        attempts,
+        delivery.created_at.as_microsecond(),
+        delivery.next_attempt_at.map(Timestamp::as_microsecond),
+        due,
+        lease,
+        expected,
+    ])?;
+    Ok(written > 0)
+}
+
+fn claim(
+    db: &Connection,
+    blank: &Delivery,
+    number: u32,
+    now: Timestamp,
+    lease: Timestamp,
+) -> rusqlite::Result<Claim> {
+    let kept = find(db, blank.id)?;
+    if let Some((kept, leased_until)) = &kept {
+        if kept.is_settled() || kept.attempt_count >= number {
+            return Ok(Claim::Done);
+        }
+        if leased_until.is_some_and(|end| now.as_microsecond() < end) {
+            return Ok(Claim::Busy);
+        }
+    }
+    let delivery = kept.map_or_else(|| blank.clone(), |(kept, _)| kept);
+    let attempts = serde_json::to_vec(&delivery.attempts).map_err(|error| rows::odd(0, error))?;
+    let (due, lease) = ((lease + GRACE).as_microsecond(), lease.as_microsecond());
+    put(db, &delivery, &attempts, delivery.attempt_count, Some(due), Some(lease))?;
+    Ok(Claim::Taken(Box::new(delivery)))
+}
+
+#[async_trait]
+impl Deliveries for Engine {
+    async fn claim(
+        &self,
+        blank: &Delivery,
+        number: u32,
+        now: Timestamp,
+        lease: Timestamp,
+    ) -> Result<Claim, Error> {
+        let blank = blank.clone();
+        self.0.writer.write(move |db| claim(db, &blank, number, now, lease), |_| {}).await
+    }
+
+    async fn record(&self, delivery: &Delivery, due: Option<Timestamp>) -> Result<bool, Error> {
+        let attempts = serde_json::to_vec(&delivery.attempts)
+            .map_err(|error| Error::Internal(format!("writing a record: {error}")))?;
+        let delivery = delivery.clone();
+        let parked = delivery.state == DeliveryState::Parked;
+        let expected = delivery.attempt_count.saturating_sub(u32::from(!parked));
+        let due = due.map(Timestamp::as_microsecond);
+        let write = move |db: &Connection| put(db, &delivery, &attempts, expected, due, None);
+        self.0.writer.write(write, |_| {}).await
+    }
+
+    async fn delivery(&self, tenant: &TenantId, id: DeliveryId) -> Result<Option<Delivery>, Error> {
+        let found = self.read(move |db| find(db, id)).await?;
+        Ok(found.map(|(delivery, _)| delivery).filter(|delivery| delivery.tenant == *tenant))
+    }
+
+    async fn deliveries(
+        &self,
+        tenant: &TenantId,
+        webhook: WebhookId,
+        page: &PageRequest,
+    ) -> Result<Page<Delivery>, Error> {
+        let tenant = tenant.clone();
+        let limit = page.limit;
+        let before = match page.after.as_deref().map(str::parse::<DeliveryId>) {
+            None => [0xff; 16],
+            Some(Ok(id)) => id.event.into_bytes(),
+            Some(Err(_)) => return Err(Error::invalid("cursor", "is not one that we gave")),
+        };
+        let query = self.read(move |db| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM deliveries WHERE webhook = ? AND event < ? AND tenant = ?
+                 ORDER BY event DESC LIMIT ?"
+            );
+            let wanted = params![webhook.0.as_bytes(), before, tenant.as_str(), rows::beyond(limit)];
+            db.prepare_cached(&sql)?.query_map(wanted, delivery)?.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        Ok(rows::page(query.await?, limit, |delivery| delivery.id.to_string()))
+    }
+
+    async fn due(&self, now: Timestamp, lease: Timestamp, limit: usize) -> Result<Vec<Hint>, Error> {
+        let write = self.0.writer.write(
+            move |db| {
+                let sql = format!(
+                    "UPDATE deliveries SET due_at = ?1 WHERE (webhook, event) IN
+                     (SELECT webhook, event FROM deliveries WHERE due_at <= ?2 ORDER BY due_at LIMIT ?3)
+                     RETURNING {COLUMNS}"
+                );
+                let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+                db.prepare_cached(&sql)?
+                    .query_map(params![lease.as_microsecond(), now.as_microsecond(), limit], delivery)?
+                    .map(|found| found.map(|delivery| Hint::next(&delivery)))
+                    .collect::<rusqlite::Result<Vec<_>>>()
+            },
+            |_| {},
+        );
+        write.await
+    }
+}

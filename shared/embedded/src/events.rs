@@ -1,0 +1,171 @@
+//! Accepted events.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use postrider::{
+    error::Error,
+    hint::Hint,
+    model::{Event, EventId, Payload, TenantId, WebhookId},
+    operation::{Page, PageRequest},
+    ports::{Accepted, Events},
+};
+use quick_cache::{Weighter, sync::Cache};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use uuid::Uuid;
+
+use crate::{Engine, rows};
+
+const COLUMNS: &str = "tenant, id, uid, topic, occurred_at, accepted_at, webhooks, payload";
+const SWEPT_UNTIL: &str = "swept_until";
+
+/// The newest events, so that their first deliveries read nothing: some 16 MiB of them. Events never change.
+pub(crate) struct EventCache(Cache<(TenantId, EventId), Arc<Event>, Weight>);
+
+impl EventCache {
+    const BYTES: u64 = 16 << 20;
+
+    pub(crate) fn new() -> Self {
+        Self(Cache::with_weighter(16_384, Self::BYTES, Weight))
+    }
+
+    fn put(&self, event: Arc<Event>) {
+        self.0.insert((event.tenant.clone(), event.id.clone()), event);
+    }
+}
+
+#[derive(Clone)]
+struct Weight;
+
+impl Weighter<(TenantId, EventId), Arc<Event>> for Weight {
+    fn weight(&self, _: &(TenantId, EventId), event: &Arc<Event>) -> u64 {
+        // What an entry costs besides its payload is about half a kilobyte.
+        (event.payload.as_bytes().len() + event.webhooks.len() * 16 + 512) as u64
+    }
+}
+
+fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+    Ok(Event {
+        tenant: rows::parsed(row, 0)?,
+        id: rows::parsed(row, 1)?,
+        uid: rows::uuid(row, 2)?,
+        topic: rows::parsed(row, 3)?,
+        occurred_at: rows::maybe_time(row, 4)?,
+        accepted_at: rows::time(row, 5)?,
+        webhooks: webhooks(row, 6)?.into(),
+        payload: Payload::from_store(row.get::<_, Vec<u8>>(7)?),
+    })
+}
+
+fn webhooks(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<WebhookId>> {
+    let bytes = row.get_ref(column)?.as_blob().map_err(|error| rows::odd(column, error))?;
+    let uuid = |bytes: &[u8]| Uuid::from_slice(bytes).map(WebhookId).map_err(|error| rows::odd(column, error));
+    bytes.chunks(16).map(uuid).collect()
+}
+
+fn accept(db: &Connection, event: &Event) -> rusqlite::Result<Accepted> {
+    let sql = "INSERT INTO events (tenant, id, uid, topic, occurred_at, accepted_at, webhooks, payload)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, id) DO NOTHING";
+    let webhooks: Vec<u8> = event.webhooks.iter().flat_map(|id| *id.0.as_bytes()).collect();
+    let added = db.prepare_cached(sql)?.execute(params![
+        event.tenant.as_str(),
+        event.id.as_str(),
+        event.uid.as_bytes(),
+        event.topic.as_str(),
+        event.occurred_at.map(Timestamp::as_microsecond),
+        event.accepted_at.as_microsecond(),
+        webhooks,
+        &event.payload.as_bytes()[..],
+    ])?;
+    if added > 0 {
+        return Ok(Accepted::New);
+    }
+    find(db, &event.tenant, &event.id)?
+        .map(|kept| Accepted::Already(Box::new(kept)))
+        .ok_or(rusqlite::Error::QueryReturnedNoRows)
+}
+
+fn find(db: &Connection, tenant: &TenantId, id: &EventId) -> rusqlite::Result<Option<Event>> {
+    db.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE tenant = ? AND id = ?"))?
+        .query_row([tenant.as_str(), id.as_str()], event)
+        .optional()
+}
+
+#[async_trait]
+impl Events for Engine {
+    async fn accept(&self, events: &[Arc<Event>]) -> Vec<Result<Accepted, Error>> {
+        if events.is_empty() {
+            return Vec::new();
+        }
+        let batch = events.to_vec();
+        let write = self.0.writer.write(
+            move |db| batch.iter().map(|event| accept(db, event)).collect::<rusqlite::Result<Vec<_>>>(),
+            |_| {},
+        );
+        match write.await {
+            Ok(accepted) => {
+                for (event, _) in events.iter().zip(&accepted).filter(|(_, a)| **a == Accepted::New) {
+                    self.0.events.put(event.clone());
+                }
+                accepted.into_iter().map(Ok).collect()
+            }
+            Err(error) => events.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    async fn event(&self, tenant: &TenantId, id: &EventId) -> Result<Option<Arc<Event>>, Error> {
+        let asked = (tenant.clone(), id.clone());
+        if let Some(known) = self.0.events.0.get(&asked) {
+            return Ok(Some(known));
+        }
+        let found = self.read(move |db| find(db, &asked.0, &asked.1)).await?.map(Arc::new);
+        if let Some(event) = &found {
+            self.0.events.put(event.clone());
+        }
+        Ok(found)
+    }
+
+    async fn stranded(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        page: &PageRequest,
+    ) -> Result<Page<Hint>, Error> {
+        let wrong = |_| Error::invalid("cursor", "is not one that we gave");
+        let after: i64 = page.after.as_deref().map_or(Ok(0), str::parse).map_err(wrong)?;
+        let limit = page.limit;
+        let query = self.read(move |db| {
+            let sql = format!(
+                "SELECT {COLUMNS}, seq FROM events
+                 WHERE accepted_at >= ? AND accepted_at < ? AND seq > ? ORDER BY seq LIMIT ?"
+            );
+            let mut events = db.prepare_cached(&sql)?;
+            let window = params![from.as_microsecond(), until.as_microsecond(), after, rows::beyond(limit)];
+            let events = events
+                .query_map(window, |row| Ok((event(row)?, row.get::<_, i64>(8)?)))?
+                .collect::<rusqlite::Result<Vec<_>>>()?;
+            let next = (events.len() > limit).then(|| events[limit - 1].1.to_string());
+            let sql = "SELECT 1 FROM deliveries WHERE webhook = ? AND event = ?";
+            let mut recorded = db.prepare_cached(sql)?;
+            let mut items = Vec::new();
+            for (event, _) in events.iter().take(limit) {
+                for &webhook in &*event.webhooks {
+                    if !recorded.exists(params![webhook.0.as_bytes(), event.uid.as_bytes()])? {
+                        items.push(Hint::again(event, webhook));
+                    }
+                }
+            }
+            Ok(Page { items, next })
+        });
+        query.await
+    }
+
+    async fn swept_until(&self) -> Result<Option<Timestamp>, Error> {
+        self.setting(SWEPT_UNTIL).await
+    }
+
+    async fn set_swept_until(&self, until: Timestamp) -> Result<(), Error> {
+        self.set(SWEPT_UNTIL, until).await
+    }
+}

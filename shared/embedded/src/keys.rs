@@ -1,0 +1,92 @@
+//! API keys.
+
+use async_trait::async_trait;
+use postrider::{
+    error::Error,
+    model::{KeyHash, KeyId, KeyRecord, TenantId},
+    operation::{Page, PageRequest},
+    ports::Keys,
+};
+use rusqlite::{OptionalExtension, Row, params};
+
+use crate::{Engine, rows};
+
+const COLUMNS: &str = "id, tenant, scopes, hash, created_at, expires_at";
+
+fn key(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
+    let tenant: Option<String> = row.get(1)?;
+    let hash: String = row.get(3)?;
+    Ok(KeyRecord {
+        id: rows::parsed(row, 0)?,
+        tenant: tenant.map(|text| text.parse().map_err(|error| rows::odd(1, error))).transpose()?,
+        scopes: rows::json(row, 2)?,
+        hash: KeyHash::from_hex(&hash).ok_or(rusqlite::Error::InvalidQuery)?,
+        created_at: rows::time(row, 4)?,
+        expires_at: rows::maybe_time(row, 5)?,
+    })
+}
+
+#[async_trait]
+impl Keys for Engine {
+    async fn key(&self, id: &KeyId) -> Result<Option<KeyRecord>, Error> {
+        if let Some(known) = self.0.keys.get(id) {
+            return Ok(known);
+        }
+        let generation = self.0.keys.generation();
+        let wanted = id.clone();
+        let found = self.read(move |db| {
+            let mut query = db.prepare_cached(&format!("SELECT {COLUMNS} FROM keys WHERE id = ?"))?;
+            query.query_row([wanted.as_str()], key).optional()
+        });
+        let found = found.await?;
+        self.0.keys.put(id.clone(), generation, found.clone());
+        Ok(found)
+    }
+
+    async fn add_key(&self, key: &KeyRecord) -> Result<(), Error> {
+        let key = key.clone();
+        let scopes = rows::to_json(&key.scopes)?;
+        let void = self.0.keys.voider();
+        let write = self.0.writer.write(
+            move |db| {
+                db.prepare_cached(&format!("INSERT OR REPLACE INTO keys ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"))?
+                    .execute(params![
+                        key.id.as_str(),
+                        key.tenant.as_ref().map(TenantId::as_str),
+                        scopes,
+                        key.hash.to_hex(),
+                        key.created_at.as_microsecond(),
+                        key.expires_at.map(jiff::Timestamp::as_microsecond),
+                    ])
+            },
+            |_| void(),
+        );
+        write.await.map(drop)
+    }
+
+    async fn keys(&self, tenant: &TenantId, page: &PageRequest) -> Result<Page<KeyRecord>, Error> {
+        let (tenant, page) = (tenant.clone(), page.clone());
+        let limit = page.limit;
+        let found = self.read(move |db| {
+            let sql = format!("SELECT {COLUMNS} FROM keys WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?");
+            let after = page.after.unwrap_or_default();
+            db.prepare_cached(&sql)?
+                .query_map(params![tenant.as_str(), after, rows::beyond(limit)], key)?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        });
+        Ok(rows::page(found.await?, limit, |key| key.id.to_string()))
+    }
+
+    async fn remove_key(&self, tenant: &TenantId, id: &KeyId) -> Result<bool, Error> {
+        let (tenant, id) = (tenant.clone(), id.clone());
+        let void = self.0.keys.voider();
+        let write = self.0.writer.write(
+            move |db| {
+                db.prepare_cached("DELETE FROM keys WHERE tenant = ? AND id = ?")?
+                    .execute([tenant.as_str(), id.as_str()])
+            },
+            |_| void(),
+        );
+        Ok(write.await? > 0)
+    }
+}

@@ -1,0 +1,94 @@
+-- The embedded engine's one file. Times are microseconds since 1970; identifiers that are UUIDs are 16 bytes.
+
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS tenants (
+    id          TEXT PRIMARY KEY,
+    name        TEXT NOT NULL,
+    created_at  INTEGER NOT NULL,
+    last_number INTEGER NOT NULL DEFAULT 0,
+    credentials TEXT
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS keys (
+    id         TEXT PRIMARY KEY,
+    tenant     TEXT,
+    scopes     TEXT NOT NULL,
+    hash       TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS keys_of_tenant ON keys (tenant, id);
+
+CREATE TABLE IF NOT EXISTS webhooks (
+    tenant  TEXT NOT NULL,
+    id      BLOB NOT NULL,
+    dialect TEXT NOT NULL,
+    body    TEXT NOT NULL,
+    secrets TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS subscriptions (
+    tenant  TEXT NOT NULL,
+    topic   TEXT NOT NULL,
+    webhook BLOB NOT NULL,
+    PRIMARY KEY (tenant, topic, webhook)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS holders (
+    tenant  TEXT NOT NULL,
+    dialect TEXT NOT NULL,
+    topic   TEXT NOT NULL,
+    webhook BLOB NOT NULL,
+    PRIMARY KEY (tenant, dialect, topic)
+) WITHOUT ROWID;
+
+-- In order of acceptance: a new event is written at the end.
+CREATE TABLE IF NOT EXISTS events (
+    seq         INTEGER PRIMARY KEY,
+    tenant      TEXT NOT NULL,
+    id          TEXT NOT NULL,
+    uid         BLOB NOT NULL,
+    topic       TEXT NOT NULL,
+    occurred_at INTEGER,
+    accepted_at INTEGER NOT NULL,
+    webhooks    BLOB NOT NULL,
+    payload     BLOB NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS events_by_id ON events (tenant, id);
+CREATE INDEX IF NOT EXISTS events_by_time ON events (accepted_at);
+
+-- A webhook's deliveries lie together, in order of acceptance.
+CREATE TABLE IF NOT EXISTS deliveries (
+    webhook         BLOB NOT NULL,
+    event           BLOB NOT NULL,
+    tenant          TEXT NOT NULL,
+    event_id        TEXT NOT NULL,
+    topic           TEXT NOT NULL,
+    state           TEXT NOT NULL,
+    attempt_count   INTEGER NOT NULL,
+    attempts        BLOB NOT NULL,
+    created_at      INTEGER NOT NULL,
+    next_attempt_at INTEGER,
+    due_at          INTEGER,
+    leased_until    INTEGER,
+    PRIMARY KEY (webhook, event)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (due_at) WHERE due_at IS NOT NULL;
+
+-- visible_at 0: at once.
+CREATE TABLE IF NOT EXISTS queue (
+    id         INTEGER PRIMARY KEY,
+    visible_at INTEGER NOT NULL,
+    received   INTEGER NOT NULL DEFAULT 0,
+    body       TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS queue_delayed ON queue (visible_at) WHERE visible_at > 0;
+
+CREATE TABLE IF NOT EXISTS dead_letters (
+    id       INTEGER PRIMARY KEY,
+    received INTEGER NOT NULL,
+    body     TEXT NOT NULL,
+    died_at  INTEGER NOT NULL
+);

@@ -1,0 +1,61 @@
+//! Settings of a deployed function: environment variables, read once.
+
+use postrider::{model::KeyHash, ports::Policy};
+
+/// What a function needs to know; `template.yaml` sets for each only what it uses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The table of tenants, webhooks and credentials.
+    pub webhooks_table: String,
+    /// The table of keys.
+    pub keys_table: String,
+    /// The table of events.
+    pub events_table: String,
+    /// The table of deliveries.
+    pub deliveries_table: String,
+    /// The delivery queue.
+    pub queue_url: String,
+    /// The KMS key that seals secrets.
+    pub kms_key_id: Option<String>,
+    /// SHA-256 of the operator's first key, in hexadecimal digits.
+    pub operator_key_sha256: Option<String>,
+    /// Whether deliveries may go to private addresses; only tests set it.
+    pub allow_private_targets: bool,
+}
+
+/// A setting that is not as it must be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the environment variable {0} {1}")]
+pub struct Missing(&'static str, &'static str);
+
+impl Settings {
+    /// Reads the environment.
+    pub fn from_env() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+        let read = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let text = |name: &str| read(name).unwrap_or_default();
+        Self {
+            webhooks_table: text("POSTRIDER_WEBHOOKS_TABLE"),
+            keys_table: text("POSTRIDER_KEYS_TABLE"),
+            events_table: text("POSTRIDER_EVENTS_TABLE"),
+            deliveries_table: text("POSTRIDER_DELIVERIES_TABLE"),
+            queue_url: text("POSTRIDER_QUEUE_URL"),
+            kms_key_id: read("POSTRIDER_KMS_KEY_ID"),
+            operator_key_sha256: read("POSTRIDER_OPERATOR_KEY_SHA256"),
+            allow_private_targets: read("POSTRIDER_ALLOW_PRIVATE_TARGETS").as_deref() == Some("true"),
+        }
+    }
+
+    /// What the operator decided.
+    pub fn policy(&self) -> Result<Policy, Missing> {
+        let hash = |hex: &String| {
+            KeyHash::from_hex(hex)
+                .ok_or(Missing("POSTRIDER_OPERATOR_KEY_SHA256", "must be 64 hexadecimal digits"))
+        };
+        Ok(Policy {
+            allow_private_targets: self.allow_private_targets,
+            operator_key: self.operator_key_sha256.as_ref().map(hash).transpose()?,
+            ..Policy::default()
+        })
+    }
+}
