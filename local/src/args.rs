@@ -1,0 +1,63 @@
+//! Flags, each also an environment variable.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use postrider_outbound::LocalName;
+
+/// Webhooks for commerce platforms, as one process on one machine.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "postrider", version)]
+pub(crate) struct Args {
+    /// The address to listen on
+    #[arg(long, env = "POSTRIDER_HOST", default_value = "127.0.0.1")]
+    pub(crate) host: String,
+    /// The port to listen on
+    #[arg(long, env = "POSTRIDER_PORT", default_value_t = 8080)]
+    pub(crate) port: u16,
+    /// The database, made when it is not there; the key that seals secrets lies beside it in FILE.key
+    #[arg(long, env = "POSTRIDER_DATA", value_name = "FILE", default_value = "postrider.db")]
+    pub(crate) data: PathBuf,
+    /// The operator's key (prk_, 16 of a-z and 0-9, _, 32 letters or digits); without it, the first start makes one
+    #[arg(long, env = "POSTRIDER_OPERATOR_KEY", hide_env_values = true, value_name = "KEY")]
+    pub(crate) operator_key: Option<String>,
+    /// Whether deliveries may go to private addresses; the default is yes while listening on loopback alone
+    #[arg(long, env = "POSTRIDER_ALLOW_PRIVATE_TARGETS", value_name = "BOOL", num_args = 0..=1,
+          default_missing_value = "true")]
+    pub(crate) allow_private_targets: Option<bool>,
+    /// A name that resolves as told, as in shop.test=127.0.0.1; may be given several times
+    #[arg(long, env = "POSTRIDER_RESOLVE", value_name = "NAME=ADDRESS", value_delimiter = ',')]
+    pub(crate) resolve: Vec<LocalName>,
+    /// Where tenants, webhooks, events and deliveries are kept
+    #[arg(long, env = "POSTRIDER_ENGINE", value_enum, default_value_t = Engine::Embedded)]
+    pub(crate) engine: Engine,
+    /// DynamoDB's address, for `--engine aws` with a local server
+    #[arg(long, env = "AWS_ENDPOINT_URL_DYNAMODB", value_name = "URL")]
+    pub(crate) dynamodb_url: Option<String>,
+    /// SQS's address, for `--engine aws` with a local server
+    #[arg(long, env = "AWS_ENDPOINT_URL_SQS", value_name = "URL")]
+    pub(crate) sqs_url: Option<String>,
+    /// Another template than the one that was built in
+    #[arg(long, env = "POSTRIDER_TEMPLATE", value_name = "FILE")]
+    pub(crate) template: Option<PathBuf>,
+}
+
+/// What is behind the ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engine {
+    /// SQLite, in one file
+    Embedded,
+    /// `DynamoDB` and SQS; tables and queue by the environment variables that template.yaml sets
+    Aws,
+}
+
+impl Args {
+    /// What to listen on.
+    pub(crate) fn address(&self) -> String {
+        if self.host.contains(':') && !self.host.starts_with('[') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Which engine is behind the ports.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use postrider::{
+    error::Error,
+    ports::{Policy, Ports},
+};
+use postrider_embedded::{Engine, QueueSettings};
+use postrider_lambda::{SystemClock, SystemDice};
+
+use crate::{
+    Failed,
+    args::{self, Args},
+    pump::{Record, Source},
+    schedule::Housekeeping,
+    template::Template,
+};
+
+/// How long events and deliveries are kept: what the tables' TTL says on AWS.
+const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// When a record whose delivery could not be put on record comes again: sooner than SQS's visibility timeout
+/// would have it, for here nobody else can be working on it.
+const RETURN_AFTER: Duration = Duration::from_secs(5);
+
+/// An engine that runs.
+pub(crate) struct Running {
+    pub(crate) ports: Ports,
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) housekeeping: Option<Arc<dyn Housekeeping>>,
+    /// Whether its database was made just now.
+    pub(crate) is_new: bool,
+}
+
+/// Starts the engine that the arguments name.
+pub(crate) async fn start(args: &Args, template: &Template, allow_private: bool) -> Result<Running, Failed> {
+    let policy = Policy { allow_private_targets: allow_private, ..Policy::default() };
+    match args.engine {
+        args::Engine::Embedded => embedded(args, template, policy),
+        args::Engine::Aws => aws(args, policy).await,
+    }
+}
+
+fn embedded(args: &Args, template: &Template, policy: Policy) -> Result<Running, Failed> {
+    let is_new = !args.data.exists();
+    let settings = QueueSettings { visibility: template.visibility, max_receives: template.max_receives };
+    let engine = Engine::open(&args.data, settings)?;
+    let ports = Ports {
+        store: Arc::new(engine.clone()),
+        queue: Arc::new(engine.clone()),
+        clock: Arc::new(SystemClock),
+        dice: Arc::new(SystemDice),
+        policy,
+    };
+    let engine = Arc::new(Embedded(engine));
+    Ok(Running { ports, source: engine.clone(), housekeeping: Some(engine), is_new })
+}
+
+struct Embedded(Engine);
+
+#[async_trait]
+impl Source for Embedded {
+    async fn receive(&self, max: usize, patience: Duration) -> Result<Vec<Record>, Error> {
+        let received = self.0.receive(max, patience, Timestamp::now).await?;
+        let record = |message: postrider_embedded::Received| Record {
+            receipt: message.id.to_string(),
+            body: message.body,
+            received: message.received,
+        };
+        Ok(received.into_iter().map(record).collect())
+    }
+
+    async fn settle(&self, done: Vec<String>, failed: Vec<String>) -> Result<(), Error> {
+        let ids = |receipts: Vec<String>| receipts.iter().filter_map(|id| id.parse().ok()).collect::<Vec<i64>>();
+        self.0.delete(ids(done)).await?;
+        if failed.is_empty() {
+            return Ok(());
+        }
+        self.0.put_back(ids(failed), RETURN_AFTER, Timestamp::now()).await
+    }
+}
+
+#[async_trait]
+impl Housekeeping for Embedded {
+    async fn tidy(&self) -> Result<(), Error> {
+        self.0.purge(Timestamp::now() - KEPT).await.map(drop)
+    }
+}
+
+#[expect(clippy::unused_async, reason = "it will ask for AWS's configuration")]
+async fn aws(_: &Args, _: Policy) -> Result<Running, Failed> {
+    Err(Failed::Usage("the engine aws is not wired".into()))
+}

@@ -1,0 +1,135 @@
+//! The HTTP API: each request becomes the event that API Gateway would send, for the function that the template
+//! names.
+
+use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use lambda_http::Body;
+use postrider::ports::Ports;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    inspect::Inspector,
+    template::{Function, Routes},
+};
+
+/// The longest request body, as an HTTP API takes it.
+const MAX_BODY: usize = 10 << 20;
+/// How long a client may take over its headers.
+const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+
+type Answer = Response<Full<Bytes>>;
+
+struct Server {
+    routes: Routes,
+    ports: Ports,
+    inspector: Arc<Inspector>,
+}
+
+/// Serves until told to stop; requests under way are answered.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    routes: Routes,
+    ports: Ports,
+    inspector: Arc<Inspector>,
+    stop: CancellationToken,
+) {
+    let server = Arc::new(Server { routes, ports, inspector });
+    let connections = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Too many open files, for one: it passes, and is not made better by asking at once.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        let _ = stream.set_nodelay(true);
+        let server = server.clone();
+        let service = service_fn(move |request| {
+            let server = server.clone();
+            async move { Ok::<_, Infallible>(server.answer(request).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADERS_WITHIN)
+            .serve_connection(TokioIo::new(stream), service);
+        let connection = connections.watch(connection);
+        // A client that breaks off hears nothing more, and nobody else needs to.
+        tokio::spawn(async move { drop(connection.await) });
+    }
+    drop(listener);
+    connections.shutdown().await;
+}
+
+impl Server {
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let (parts, body) = request.into_parts();
+        let body = match Limited::new(body, MAX_BODY).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => {
+                return gateway(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+            }
+            Err(_) => return gateway(StatusCode::BAD_REQUEST, "Bad Request"),
+        };
+        let path = parts.uri.path();
+        if let Some(bin) = path.strip_prefix("/inspect/") {
+            return self.inspector.answer(bin, &parts, body);
+        }
+        let Some(function) = self.routes.find(&parts.method, path) else {
+            return gateway(StatusCode::NOT_FOUND, "Not Found");
+        };
+        let query = parts.uri.query().unwrap_or_default();
+        let event = postrider_lambda::event(parts.method, path, query, parts.headers, &body);
+        let Ok(event) = postrider_lambda::decode(event) else {
+            return gateway(StatusCode::BAD_REQUEST, "Bad Request");
+        };
+        let handled = AssertUnwindSafe(self.handle(function, event)).catch_unwind().await;
+        handled.map_or_else(
+            // What API Gateway answers when a function fails.
+            |_| gateway(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+            |response| response.map(bytes_of),
+        )
+    }
+
+    async fn handle(&self, function: Function, event: lambda_http::Request) -> Response<Body> {
+        match function {
+            Function::Registration => registration::handle(&self.ports, event).await,
+            Function::Credentials => credentials::handle(&self.ports, event).await,
+            Function::Publish => publish::handle(&self.ports, event).await,
+        }
+    }
+}
+
+fn bytes_of(body: Body) -> Full<Bytes> {
+    Full::new(match body {
+        Body::Text(text) => Bytes::from(text),
+        Body::Binary(bytes) => Bytes::from(bytes),
+        _ => Bytes::new(),
+    })
+}
+
+/// An answer of API Gateway's own.
+fn gateway(status: StatusCode, message: &str) -> Answer {
+    json(status, &serde_json::json!({ "message": message }))
+}
+
+/// A JSON answer of the runner's.
+pub(crate) fn json(status: StatusCode, body: &serde_json::Value) -> Answer {
+    let mut answer = Response::new(Full::from(body.to_string()));
+    *answer.status_mut() = status;
+    let json = http::HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(http::header::CONTENT_TYPE, json);
+    answer
+}

@@ -1,0 +1,105 @@
+//! `postrider`: the whole bundle as one process on one machine.
+//!
+//! It reads `template.yaml` for its routes, batch sizes and schedules, and drives the very functions that are
+//! deployed to Lambda, with the very events that Lambda would send them.
+
+mod args;
+mod engine;
+mod first_run;
+mod http;
+mod inspect;
+mod pump;
+mod schedule;
+mod template;
+
+use std::{process::ExitCode, sync::Arc};
+
+use clap::Parser;
+use postrider_outbound::Outbound;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing_subscriber::EnvFilter;
+
+use self::{args::Args, engine::Running, inspect::Inspector, template::Template};
+
+/// Many small, short-lived allocations on every path: the profile showed the system's allocator at a tenth.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Why the runner did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("{0}")]
+    Template(#[from] template::BadTemplate),
+    #[error("{}", .0.fault().unwrap_or("something went wrong"))]
+    Engine(postrider::error::Error),
+    #[error("{0}: {1}")]
+    Io(String, std::io::Error),
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl From<postrider::error::Error> for Failed {
+    fn from(error: postrider::error::Error) -> Self {
+        if error.fault().is_some() { Self::Engine(error) } else { Self::Usage(error.to_string()) }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            eprintln!("postrider: {failed}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<(), Failed> {
+    let template = match &args.template {
+        Some(path) => {
+            let text = std::fs::read_to_string(path);
+            Template::parse(&text.map_err(|error| Failed::Io(path.display().to_string(), error))?)?
+        }
+        None => Template::parse(include_str!("../../template.yaml"))?,
+    };
+    let address = args.address();
+    let listener = TcpListener::bind(&*address).await.map_err(|error| Failed::Io(address, error))?;
+    let here = listener.local_addr().map_err(|error| Failed::Io("the address".into(), error))?;
+    let allow_private = args.allow_private_targets.unwrap_or_else(|| here.ip().is_loopback());
+
+    let Running { ports, source, housekeeping, is_new } = engine::start(&args, &template, allow_private).await?;
+    let outbound = postrider_outbound::Settings { allow_private, local_names: args.resolve.clone() };
+    let post = Arc::new(Outbound::new(outbound)?);
+    first_run::greet(&args, &ports, here, allow_private, is_new).await?;
+
+    let stop = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let inspector = Arc::new(Inspector::default());
+    tasks.spawn(http::serve(listener, template.routes, ports.clone(), inspector, stop.clone()));
+    tasks.spawn(pump::run(source, template.batch_size, ports.clone(), post, stop.clone()));
+    tasks.spawn(schedule::run(template.schedule, ports, housekeeping, stop.clone()));
+    tasks.close();
+    told_to_stop().await;
+    eprintln!("postrider: stopping: no new work; what is under way is finished");
+    stop.cancel();
+    tasks.wait().await;
+    Ok(())
+}
+
+async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        },
+        // Without a handler for one, the other still stops us in good order.
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}
