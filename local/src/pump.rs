@@ -13,6 +13,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Records being delivered at once. A receiver that answers nothing holds one for its whole timeout.
 const IN_FLIGHT: u32 = 2048;
+/// Batches begun less than [`YOUNG`] ago at once: as many as keep the machine busy while receivers are quick.
+/// More would only cost connections and memory.
+const BEGINNING: usize = 24;
+/// After what time a batch no longer counts as beginning: it waits for a slow receiver, and others go ahead.
+const YOUNG: Duration = Duration::from_millis(50);
 /// How long one look at an empty queue waits.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -44,11 +49,13 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) {
     let room = Arc::new(Semaphore::new(IN_FLIGHT as usize));
+    let beginning = Arc::new(Semaphore::new(BEGINNING));
     let batches = TaskTracker::new();
     let most = u32::try_from(batch_size).unwrap_or(IN_FLIGHT).min(IN_FLIGHT);
     loop {
         // A whole batch's room is taken before it is known how long the batch is, and the rest given back.
         let Ok(mut permits) = room.clone().acquire_many_owned(most).await else { break };
+        let Ok(young) = beginning.clone().acquire_owned().await else { break };
         let received = tokio::select! {
             received = source.receive(batch_size, PATIENCE) => received,
             () = stop.cancelled() => break,
@@ -60,8 +67,19 @@ pub(crate) async fn run(
                 drop(permits.split(unused));
                 let (source, ports, post) = (source.clone(), ports.clone(), post.clone());
                 batches.spawn(async move {
-                    batch(&*source, &ports, &post, records).await;
+                    let mut delivering = std::pin::pin!(deliver(&ports, &post, records));
+                    let delivered = match tokio::time::timeout(YOUNG, &mut delivering).await {
+                        Ok(delivered) => {
+                            drop(young);
+                            delivered
+                        }
+                        Err(_) => {
+                            drop(young);
+                            delivering.await
+                        }
+                    };
                     drop(permits);
+                    settle(&*source, delivered).await;
                 });
             }
             Err(error) => {
@@ -74,7 +92,13 @@ pub(crate) async fn run(
     batches.wait().await;
 }
 
-async fn batch(source: &dyn Source, ports: &Ports, post: &Outbound, records: Vec<Record>) {
+/// What became of a batch's records.
+struct Delivered {
+    done: Vec<String>,
+    failed: Vec<String>,
+}
+
+async fn deliver(ports: &Ports, post: &Outbound, records: Vec<Record>) -> Delivered {
     let receipts: Vec<String> = records.iter().map(|record| record.receipt.clone()).collect();
     let mut event = SqsEvent::default();
     event.records = records.into_iter().map(message).collect();
@@ -85,6 +109,10 @@ async fn batch(source: &dyn Source, ports: &Ports, post: &Outbound, records: Vec
         Err(_) => receipts.iter().cloned().collect(),
     };
     let (failed, done) = receipts.into_iter().partition(|receipt| failed.contains(receipt));
+    Delivered { done, failed }
+}
+
+async fn settle(source: &dyn Source, Delivered { done, failed }: Delivered) {
     if let Err(error) = source.settle(done, failed).await {
         // They come again after their visibility timeout, and are found to be done.
         tracing::error!(%error, fault = error.fault(), "records were not deleted");

@@ -29,9 +29,13 @@ use postrider::{
     sealing::SealingKey,
 };
 use rusqlite::{Connection, OpenFlags};
+use tokio::sync::Semaphore;
 
 use self::{cache::Generational, checkpoint::Checkpointer, events::EventCache, queue::Waiting, writer::Writer};
 pub use self::queue::{Received, Settings as QueueSettings};
+
+/// Queries at once, each with a connection of its own: more would only have more caches.
+const READERS: usize = 2;
 
 /// SQLite behind the ports; clones share one database.
 #[derive(Clone)]
@@ -41,6 +45,7 @@ struct Inner {
     path: PathBuf,
     writer: Writer,
     readers: Mutex<Vec<Connection>>,
+    reading: Semaphore,
     sealing: SealingKey,
     waiting: Arc<Waiting>,
     events: EventCache,
@@ -70,6 +75,7 @@ impl Engine {
             path: path.to_owned(),
             writer,
             readers: Mutex::default(),
+            reading: Semaphore::new(READERS),
             sealing,
             waiting,
             events: EventCache::new(),
@@ -85,6 +91,8 @@ impl Engine {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
+        let closed = |_| Error::Unavailable("the database is closed".into());
+        let _one = self.0.reading.acquire().await.map_err(closed)?;
         let engine = self.clone();
         let done = tokio::task::spawn_blocking(move || engine.0.read_here(query)).await;
         done.map_err(|error| Error::Internal(format!("a query broke off: {error}")))?
@@ -110,7 +118,7 @@ fn connect(path: &Path) -> Result<Connection, Error> {
             "PRAGMA journal_mode = WAL;
              PRAGMA synchronous = FULL;
              PRAGMA wal_autocheckpoint = 0;
-             PRAGMA cache_size = -8000;
+             PRAGMA cache_size = -4000;
              PRAGMA temp_store = MEMORY;
              PRAGMA busy_timeout = 5000;",
         )

@@ -3,6 +3,7 @@
 use std::{
     sync::{Arc, mpsc},
     thread,
+    time::{Duration, Instant},
 };
 
 use postrider::error::Error;
@@ -13,6 +14,11 @@ use crate::broken;
 
 /// Jobs of one transaction at most, so that the first does not wait for an endless stream of later ones.
 const MAX_GROUP: usize = 1024;
+
+/// A group as large as this means that more is coming: the next one waits [`GATHER`] for it, for a page written
+/// once for many rows is cheaper than once for each.
+const BUSY: usize = 8;
+const GATHER: Duration = Duration::from_millis(1);
 
 /// What is left to do once a job is on disk: tell whoever waits. Dropped instead, it tells them that it is not.
 type Told = Box<dyn FnOnce() + Send>;
@@ -84,13 +90,15 @@ impl Writer {
 
 fn run(connection: &Connection, queue: &mpsc::Receiver<Job>) {
     let mut told = Vec::new();
+    let mut last = 0;
     while let Ok(first) = queue.recv() {
         let mut next = Some(first);
         while let Some(job) = next.take() {
             match job {
                 Job::Between(job) => job(connection),
-                Job::Write(job) => match group(connection, job, queue, &mut told) {
+                Job::Write(job) => match group(connection, job, queue, last >= BUSY, &mut told) {
                     Ok(between) => {
+                        last = told.len();
                         told.drain(..).for_each(|tell| tell());
                         next = between;
                     }
@@ -116,19 +124,26 @@ fn group(
     connection: &Connection,
     first: Write,
     queue: &mpsc::Receiver<Job>,
+    busy: bool,
     told: &mut Vec<Told>,
 ) -> rusqlite::Result<Option<Job>> {
     connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
     told.push(first(connection)?);
     let mut between = None;
+    let end = Instant::now() + GATHER;
     while told.len() < MAX_GROUP {
-        match queue.try_recv() {
-            Ok(Job::Write(job)) => told.push(job(connection)?),
-            Ok(job @ Job::Between(_)) => {
-                between = Some(job);
+        let next = match queue.try_recv() {
+            Err(mpsc::TryRecvError::Empty) if busy => {
+                queue.recv_timeout(end.saturating_duration_since(Instant::now())).ok()
+            }
+            next => next.ok(),
+        };
+        match next {
+            Some(Job::Write(job)) => told.push(job(connection)?),
+            other => {
+                between = other;
                 break;
             }
-            Err(_) => break,
         }
     }
     connection.prepare_cached("COMMIT")?.execute([])?;

@@ -11,7 +11,7 @@ use http::{
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::{
-    client::legacy::{Client, Error as ClientError, connect::capture_connection},
+    client::legacy::{Client, Error as ClientError},
     rt::{TokioExecutor, TokioTimer},
 };
 use postrider::{
@@ -33,7 +33,7 @@ const KEPT: usize = 16 * 1024;
 /// left frozen.
 const IDLE: Duration = Duration::from_secs(10);
 /// Unused connections to one host at most.
-const IDLE_PER_HOST: usize = 128;
+const IDLE_PER_HOST: usize = 256;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the operator decided about the way out.
@@ -114,14 +114,12 @@ fn request(message: &Outgoing) -> Result<Request<Full<Bytes>>, Broken> {
 }
 
 async fn try_once(client: &Http, message: &Outgoing, phases: &mut Phases) -> Result<Tried, Lost> {
-    let mut request =
-        request(message).map_err(|broken| Lost { broken, address: None, stale: false })?;
-    let captured = capture_connection(&mut request);
+    let request = request(message).map_err(|broken| Lost { broken, address: None, stale: false })?;
     let began = Instant::now();
     let response = match client.request(request).await {
         Ok(response) => response,
         Err(error) => {
-            let dialled = dialled(&captured);
+            let dialled = dialled(&error);
             let reused = dialled.as_ref().is_some_and(|dialled| {
                 let before = *phases;
                 dialled.tell(phases);
@@ -147,10 +145,10 @@ async fn try_once(client: &Http, message: &Outgoing, phases: &mut Phases) -> Res
     Ok(Tried { address, result })
 }
 
-fn dialled(captured: &hyper_util::client::legacy::connect::CaptureConnection) -> Option<Dialled> {
-    let connected = captured.connection_metadata();
+/// The connection that an exchange broke off on, if it came to have one.
+fn dialled(error: &ClientError) -> Option<Dialled> {
     let mut extensions = http::Extensions::new();
-    connected.as_ref()?.get_extras(&mut extensions);
+    error.connect_info()?.get_extras(&mut extensions);
     extensions.remove::<Dialled>()
 }
 

@@ -1,0 +1,3 @@
+//! The documented APIs, each as its clients see it.
+
+mod tiki;

@@ -1,0 +1,10 @@
+//! Longer ways, from an event to what became of it.
+
+mod crash;
+mod deliver;
+mod first_start;
+mod isolation;
+mod noisy;
+mod restart;
+mod retry;
+mod secrets;

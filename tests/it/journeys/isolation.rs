@@ -1,0 +1,148 @@
+//! No tenant sees or touches another's anything: every route is walked with a stranger's keys.
+
+use std::collections::BTreeSet;
+
+use http::Method;
+use postrider_tests::{
+    client::Client,
+    receiver::Receiver,
+    tenant::{Tenant, text},
+    world::World,
+};
+use serde_json::{Value, json};
+
+/// A request for the owner's things, and what a stranger is answered.
+struct Walk {
+    /// The route in the template.
+    route: &'static str,
+    path: String,
+    body: Option<Value>,
+    status: u16,
+}
+
+fn walk(route: &'static str, path: impl Into<String>, body: Option<Value>, status: u16) -> Walk {
+    Walk { route, path: path.into(), body, status }
+}
+
+/// Every route of the template, asking for `owner`'s things.
+fn walks(owner: &Tenant, key: &str, webhook: &str, delivery: &str) -> Vec<Walk> {
+    let id = &owner.id;
+    let (tenant, named) = (format!("/v1/tenants/{id}"), format!("tenant={id}"));
+    let hook = json!({ "uri": "https://example.com/stolen", "event": "product:request:locked" });
+    let body = |more: Value| {
+        let mut body = json!({ "tenant": id });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Some(body)
+    };
+    let webhook = format!("/v1/webhooks/{webhook}");
+    let granted = json!({ "id": "thief", "secret": "s" });
+    vec![
+        walk("POST /v1/tenants", "/v1/tenants", Some(json!({ "id": id })), 403),
+        walk("GET /v1/tenants", "/v1/tenants", None, 403),
+        walk("GET /v1/tenants/{tenant}", &tenant, None, 403),
+        walk("DELETE /v1/tenants/{tenant}", &tenant, None, 403),
+        walk("POST /v1/tenants/{tenant}/keys", format!("{tenant}/keys"), Some(json!({ "scopes": ["admin"] })), 403),
+        walk("GET /v1/tenants/{tenant}/keys", format!("{tenant}/keys"), None, 403),
+        walk("DELETE /v1/tenants/{tenant}/keys/{key}", format!("{tenant}/keys/{key}"), None, 403),
+        walk(
+            "POST /v1/webhooks",
+            "/v1/webhooks",
+            body(json!({ "url": "https://example.com/", "topics": ["*"] })),
+            403,
+        ),
+        walk("GET /v1/webhooks", format!("/v1/webhooks?{named}"), None, 403),
+        walk("GET /v1/webhooks/{id}", &webhook, None, 404),
+        walk("GET /v1/webhooks/{id}", format!("{webhook}?{named}"), None, 403),
+        walk("PATCH /v1/webhooks/{id}", &webhook, Some(json!({ "active": false })), 404),
+        walk("PATCH /v1/webhooks/{id}", format!("{webhook}?{named}"), Some(json!({ "active": false })), 403),
+        walk("DELETE /v1/webhooks/{id}", &webhook, None, 404),
+        walk("DELETE /v1/webhooks/{id}", format!("{webhook}?{named}"), None, 403),
+        walk("POST /v1/webhooks/{id}/secret/rotate", format!("{webhook}/secret/rotate"), Some(json!({})), 404),
+        walk("GET /v1/webhooks/{id}/deliveries", format!("{webhook}/deliveries"), None, 404),
+        walk("GET /v1/webhooks/{id}/deliveries", format!("{webhook}/deliveries?{named}"), None, 403),
+        walk("GET /v1/deliveries/{id}", format!("/v1/deliveries/{delivery}"), None, 404),
+        walk("GET /v1/deliveries/{id}", format!("/v1/deliveries/{delivery}?{named}"), None, 403),
+        walk("PUT /v1/credentials", "/v1/credentials", body(granted.clone()), 403),
+        walk("POST /v1/events", "/v1/events", body(json!({ "topic": "order.created" })), 403),
+        // Tiki's API has no word for a tenant: a key means its own.
+        walk("PUT /integration/v1/webhooks", "/integration/v1/webhooks", Some(hook.clone()), 404),
+        walk("PUT /v1/webhooks", "/v1/webhooks", Some(hook), 404),
+        walk(
+            "DELETE /integration/v1/webhooks",
+            "/integration/v1/webhooks?event=product:request:locked",
+            None,
+            404,
+        ),
+        walk("DELETE /v1/webhooks", "/v1/webhooks?event=product:request:locked", None, 404),
+    ]
+}
+
+/// Routes on which a stranger acts on its own things alone: what follows shows that the owner's stay.
+const OWN: [&str; 6] = [
+    "GET /v1/health",
+    "GET /integration/v1/webhooks",
+    "POST /integration/v1/webhooks",
+    "PUT /integration/v1/webhooks/credentials",
+    "PUT /v1/webhooks/credentials",
+    "PUT /webhooks/credentials",
+];
+
+#[tokio::test]
+async fn a_stranger_gets_nowhere_on_any_route() {
+    let (world, receiver) = (World::shared(), Receiver::ok().await);
+    let owner = world.tenant("owner").await;
+    let webhook = owner.webhook(&receiver.url("/"), &["*"]).await;
+    owner.tiki_webhook(&receiver.url("/tiki"), "product:request:locked").await;
+    owner.client.put("/v1/credentials", &json!({ "id": "owner", "secret": "s" })).await.expect(204);
+    let event = json!({ "id": "e-1", "topic": "order.created", "payload": "owner" });
+    owner.client.post("/v1/events", &event).await.expect(202);
+    let delivery = owner.attempted(text(&webhook, "id"), "e-1", 1).await;
+    let keys = owner.operator.get(&format!("/v1/tenants/{}/keys", owner.id)).await.expect(200);
+    let before = owner.snapshot().await;
+
+    let stranger = world.tenant("stranger").await;
+    let admin = stranger.client.bearer(&stranger.new_key(&json!({ "scopes": ["admin"] })).await);
+    let walks = walks(
+        &owner,
+        text(&keys["data"][0], "id"),
+        text(&webhook, "id"),
+        text(&delivery, "id"),
+    );
+    for walk in &walks {
+        for client in [&stranger.client, &admin] {
+            let (method, _) = walk.route.split_once(' ').unwrap();
+            let answer = client.send(method.parse::<Method>().unwrap(), &walk.path, walk.body.as_ref()).await;
+            assert_eq!(answer.status, walk.status, "{}: {answer}", walk.route);
+        }
+    }
+    let walked: BTreeSet<_> = walks.iter().map(|walk| walk.route).chain(OWN).collect();
+    let routes = crate::template::routes();
+    let all: BTreeSet<_> = routes.iter().map(|(method, path, _)| format!("{method} {path}")).collect();
+    assert_eq!(walked, all.iter().map(String::as_str).collect(), "a new route is walked here too");
+
+    own_things(&stranger.client, &stranger.key).await;
+    // The same id of an event is another event, and goes to nobody but its own tenant's webhooks.
+    let event = json!({ "id": "e-1", "topic": "order.created", "payload": "stranger" });
+    assert_eq!(stranger.client.post("/v1/events", &event).await.expect(202)["deliveries"], 0);
+    assert_eq!(owner.snapshot().await, before);
+    owner.publish("product:request:locked", json!("owner")).await;
+    let requests = receiver.wait(3).await;
+    assert_eq!(requests.len(), 3);
+    for request in &requests {
+        assert!(String::from_utf8_lossy(&request.body).contains("owner"));
+        assert!(request.header("authorization").is_some_and(|value| value == "Basic b3duZXI6cw=="));
+    }
+}
+
+/// What a stranger sees of its own is empty, and what it does there stays there.
+async fn own_things(stranger: &Client, key: &str) {
+    let seller = stranger.tiki(key);
+    assert_eq!(stranger.get("/v1/webhooks").await.expect(200)["data"], json!([]));
+    assert_eq!(seller.get("/integration/v1/webhooks").await.expect(200), json!({ "data": [] }));
+    let hook = json!({ "uri": "https://example.com/", "event": "product:request:locked" });
+    seller.post("/integration/v1/webhooks", &hook).await.expect(200);
+    for path in ["/integration/v1/webhooks/credentials", "/v1/webhooks/credentials", "/webhooks/credentials"] {
+        seller.put(path, &json!({ "id": "stranger", "secret": "s" })).await.expect(200);
+    }
+    seller.delete("/integration/v1/webhooks?event=product:request:locked").await.expect(200);
+}

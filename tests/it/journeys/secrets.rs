@@ -1,0 +1,61 @@
+//! Secrets are sealed at rest, never shown again, never logged.
+
+use std::fs;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use postrider_tests::{
+    receiver::{Receiver, Reply},
+    tenant::text,
+    world::{OPERATOR, Options, World},
+};
+use serde_json::json;
+
+#[tokio::test]
+async fn no_secret_is_in_a_file_a_log_or_a_later_answer() {
+    let world = World::start(Options { log: "trace", ..Options::default() });
+    let receiver = Receiver::start(|request| Reply::status(if request.path == "/bad" { 500 } else { 200 })).await;
+    let tenant = world.tenant("secrets").await;
+    let webhook = tenant.webhook(&receiver.url("/"), &["*"]).await;
+    tenant.webhook(&receiver.url("/bad"), &["*"]).await;
+    let rotate = format!("/v1/webhooks/{}/secret/rotate", text(&webhook, "id"));
+    let rotated = tenant.client.post(&rotate, &json!({})).await.expect(200);
+    let password = "Tr0ub4dor-and-3-horses";
+    tenant.client.put("/v1/credentials", &json!({ "id": "me", "secret": password })).await.expect(204);
+    // Wrong input that carries a secret must not be quoted either.
+    let wrong = json!({ "id": "a:b", "secret": password });
+    let problem = tenant.client.put("/v1/credentials", &wrong).await;
+    problem.expect(422);
+    let event = tenant.publish("order.created", json!({})).await;
+    tenant.attempted(text(&webhook, "id"), &event, 1).await;
+    receiver.wait(2).await;
+
+    let mut places = vec![
+        ("an answer to wrong input".to_owned(), problem.body.to_vec()),
+        ("what was printed".to_owned(), world.printed().into_bytes()),
+        ("the log".to_owned(), world.log().into_bytes()),
+        ("what the API shows".to_owned(), tenant.snapshot().await.to_string().into_bytes()),
+    ];
+    for file in fs::read_dir(world.dir()).unwrap() {
+        let path = file.unwrap().path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("data")) {
+            places.push((path.display().to_string(), fs::read(&path).unwrap()));
+        }
+    }
+    assert!(places.len() >= 6, "the database, and the key that seals, are among them");
+    // A secret is as bare as its bytes: the part after the prefix, and in base64 what goes over the wire.
+    let bare = |secret: &str| secret.rsplit(['_', ' ']).next().unwrap().to_owned();
+    let secrets = [
+        ("the tenant's key", bare(&tenant.key)),
+        ("the operator's key", bare(OPERATOR)),
+        ("the first signing secret", bare(text(&webhook, "secret"))),
+        ("the second signing secret", bare(text(&rotated, "secret"))),
+        ("the granted secret", password.to_owned()),
+        ("the granted secret in its header", STANDARD.encode(format!("me:{password}"))),
+    ];
+    for (place, bytes) in &places {
+        for (name, secret) in &secrets {
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "{name} is in {place}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! `template.yaml` is the only list of routes: what the code serves, it names, and what it names is served.
+
+use http::{Method, StatusCode};
+use postrider::{
+    dialect::{self, Request},
+    error::Error,
+};
+use postrider_tests::{tenant::Tenant, world::World};
+use serde_json::json;
+use serde_yaml_ng::Value;
+
+const TEMPLATE: &str = include_str!("../../template.yaml");
+const METHODS: [Method; 5] = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+
+/// The routes of the HTTP API: method, path, and the function that answers; not `$default`.
+pub(crate) fn routes() -> Vec<(Method, String, String)> {
+    let template: Value = serde_yaml_ng::from_str(TEMPLATE).unwrap();
+    let mut routes = Vec::new();
+    for (name, resource) in template["Resources"].as_mapping().unwrap() {
+        let Some(events) = resource["Properties"].get("Events").and_then(Value::as_mapping) else { continue };
+        for event in events.values().filter(|event| event["Type"] == "HttpApi") {
+            let text = |field: &str| event["Properties"][field].as_str().unwrap().to_owned();
+            if text("Path") != "$default" {
+                routes.push((text("Method").parse().unwrap(), text("Path"), name.as_str().unwrap().to_owned()));
+            }
+        }
+    }
+    routes
+}
+
+/// Whether a template's path, with its variables in braces, means this one.
+fn means(pattern: &str, path: &str) -> bool {
+    let (pattern, path): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), path.split('/').collect());
+    pattern.len() == path.len() && pattern.iter().zip(path).all(|(a, b)| a.starts_with('{') || *a == b)
+}
+
+/// Whether some dialect's code serves this.
+fn is_served(method: &Method, path: &str) -> bool {
+    let mut request = Request::default();
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = path.parse().unwrap();
+    let calls = dialect::of(&request).decode(&request);
+    !calls.iter().any(|call| matches!(call.operation, Err(Error::NotFound(_) | Error::MethodNotAllowed)))
+}
+
+/// Every path that can be made of these words, each of them once.
+fn paths(words: &[&str], longest: usize) -> Vec<String> {
+    let mut all = vec![String::new()];
+    let mut shorter = vec![(String::new(), words.to_vec())];
+    for _ in 0..longest {
+        let mut longer = Vec::new();
+        for (path, left) in &shorter {
+            for (n, word) in left.iter().enumerate() {
+                let mut left = left.clone();
+                left.remove(n);
+                longer.push((format!("{path}/{word}"), left));
+            }
+        }
+        all.extend(longer.iter().map(|(path, _)| path.clone()));
+        shorter = longer;
+    }
+    all.retain(|path| !path.is_empty());
+    all
+}
+
+#[test]
+fn what_the_dialects_serve_is_in_the_template() {
+    let routes = routes();
+    let (webhook, delivery) = (format!("wh_{:032x}", 1), format!("dlv_{:064x}", 1));
+    let words = [
+        "v1", "integration", "webhooks", "credentials", "tenants", "keys", "events", "deliveries", "health",
+        "secret", "rotate", "acme", "abcdefgh01234567", &webhook, &delivery,
+    ];
+    let mut served = 0;
+    for path in paths(&words, 5) {
+        for method in METHODS.iter().filter(|method| is_served(method, &path)) {
+            served += 1;
+            let found = routes.iter().any(|(m, pattern, _)| m == method && means(pattern, &path));
+            // A tenant's or key's id may be any word, so that one path is met in many forms.
+            assert!(found, "{method} {path} is served, but is no route of template.yaml");
+        }
+    }
+    assert!(served >= routes.len(), "{served}");
+}
+
+#[test]
+fn each_route_is_named_once() {
+    let mut seen = std::collections::HashSet::new();
+    for (method, path, function) in routes() {
+        assert!(seen.insert((method.clone(), path.clone())), "{function}: {method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_template_names_is_served() {
+    let world = World::shared();
+    let tenant = world.tenant("template").await;
+    let routes = routes();
+    assert!(routes.len() > 20);
+    for (method, pattern, function) in &routes {
+        let path = filled(pattern, &tenant);
+        let body = json!({});
+        let body = (*method != Method::GET).then_some(&body);
+        // Without a key: every route but one asks for it, and a path that nobody serves does not.
+        let answer = tenant.client.anonymous().send(method.clone(), &path, body).await;
+        let expected = if path == "/v1/health" { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+        assert_eq!(answer.status, expected.as_u16(), "{function}: {answer}");
+        // With one: the function does what it is asked, or says what is missing.
+        let answer = tenant.operator.send(method.clone(), &path, body).await;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(!text.contains("no such path") && !text.contains("Not Found\"}"), "{function}: {answer}");
+        assert!(!matches!(answer.status, 405 | 500..), "{function}: {answer}");
+    }
+}
+
+/// A path with ids of things that are not there.
+fn filled(pattern: &str, tenant: &Tenant) -> String {
+    let id = if pattern.contains("/deliveries/") { format!("dlv_{:064x}", 1) } else { format!("wh_{:032x}", 1) };
+    let tenant = if pattern.ends_with("{tenant}") { "nobody-of-that-name" } else { &tenant.id };
+    pattern.replace("{id}", &id).replace("{tenant}", tenant).replace("{key}", "abcdefgh01234567")
+}
