@@ -32,23 +32,17 @@ pub(crate) async fn greet(
         return Ok(());
     }
     let now = ports.clock.now();
-    let operator = match &args.operator_key {
-        Some(_) => None,
-        None => {
-            let (record, key) = access::new_key(&*ports.dice, None, vec![Scope::Admin], now, None)?;
-            ports.store.add_key(&record).await?;
-            Some(key)
-        }
-    };
+    if args.operator_key.is_none() {
+        let (record, key) = access::new_key(&*ports.dice, None, vec![Scope::Admin], now, None)?;
+        ports.store.add_key(&record).await?;
+        println!("postrider: the operator's key, shown this once: {}", key.reveal());
+    }
     let demo: TenantId = DEMO.parse().map_err(Error::field("id"))?;
     let tenant = Tenant { id: demo.clone(), name: "Demo".to_owned(), created_at: now };
     ports.store.add_tenant(&tenant).await?;
     let scopes = vec![Scope::Publish, Scope::Manage];
     let (record, key) = access::new_key(&*ports.dice, Some(demo), scopes, now, None)?;
     ports.store.add_key(&record).await?;
-    if let Some(operator) = operator {
-        println!("postrider: the operator's key, shown this once: {}", operator.reveal());
-    }
     println!("{}", lines(&format!("http://{here}"), key.reveal()));
     Ok(())
 }

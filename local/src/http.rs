@@ -85,7 +85,7 @@ impl Server {
         };
         let path = parts.uri.path();
         if let Some(bin) = path.strip_prefix("/inspect/") {
-            return self.inspector.answer(bin, &parts, body);
+            return self.inspector.answer(bin, &parts, &body);
         }
         let Some(function) = self.routes.find(&parts.method, path) else {
             return gateway(StatusCode::NOT_FOUND, "Not Found");

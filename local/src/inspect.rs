@@ -35,7 +35,7 @@ struct Bins {
 }
 
 impl Inspector {
-    pub(crate) fn answer(&self, path: &str, parts: &Parts, body: Bytes) -> Response<Full<Bytes>> {
+    pub(crate) fn answer(&self, path: &str, parts: &Parts, body: &[u8]) -> Response<Full<Bytes>> {
         let bin = path.split('/').next().unwrap_or_default();
         if bin.is_empty() || bin.len() > 64 {
             return answer(StatusCode::NOT_FOUND, &json!({ "message": "a bin's name has 1 to 64 characters" }));
@@ -49,7 +49,7 @@ impl Inspector {
                 answer(StatusCode::OK, &json!({ "data": data }))
             };
         }
-        self.keep(bin, parts, &body);
+        self.keep(bin, parts, body);
         answer(StatusCode::OK, &json!({ "received": true }))
     }
 

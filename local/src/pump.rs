@@ -68,15 +68,11 @@ pub(crate) async fn run(
                 let (source, ports, post) = (source.clone(), ports.clone(), post.clone());
                 batches.spawn(async move {
                     let mut delivering = std::pin::pin!(deliver(&ports, &post, records));
-                    let delivered = match tokio::time::timeout(YOUNG, &mut delivering).await {
-                        Ok(delivered) => {
-                            drop(young);
-                            delivered
-                        }
-                        Err(_) => {
-                            drop(young);
-                            delivering.await
-                        }
+                    let quickly = tokio::time::timeout(YOUNG, &mut delivering).await;
+                    drop(young);
+                    let delivered = match quickly {
+                        Ok(delivered) => delivered,
+                        Err(_) => delivering.await,
                     };
                     drop(permits);
                     settle(&*source, delivered).await;

@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 /// How often old records are let go of.
-const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+const HOUSEKEEPING: Duration = Duration::from_hours(1);
 
 /// What an engine does from time to time.
 #[async_trait]
@@ -45,7 +45,7 @@ pub(crate) async fn run(
 
 fn round() -> EventBridgeEvent {
     let mut event = EventBridgeEvent::default();
-    event.detail_type = "Scheduled Event".to_owned();
-    event.source = "aws.events".to_owned();
+    "Scheduled Event".clone_into(&mut event.detail_type);
+    "aws.events".clone_into(&mut event.source);
     event
 }

@@ -73,7 +73,7 @@ pub async fn deliver(
 /// straight from the publish that accepted the event, and the queue hands it out for the first time.
 fn is_first_hand(hint: &Hint, received: u32, now: Timestamp) -> bool {
     let age = |at: Timestamp| now.duration_since(at).unsigned_abs();
-    received <= 1 && hint.fresh_at.is_some_and(|at| age(at) + Duration::from_secs(60) < AGAIN_AFTER)
+    received <= 1 && hint.fresh_at.is_some_and(|at| age(at) + Duration::from_mins(1) < AGAIN_AFTER)
 }
 
 async fn park(ports: &Ports, mut delivery: Delivery) -> Result<Done, Error> {

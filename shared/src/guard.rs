@@ -73,19 +73,15 @@ pub fn is_forbidden(address: IpAddr) -> bool {
 /// The IPv4 address inside an IPv6 one: mapped and compatible (RFC 4291; `::` and `::1` are among the latter,
 /// and land in 0/8), NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056).
 fn inner_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, e, f, g, h] = address.segments();
-    let join = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        Ipv4Addr::new(a, b, c, d)
-    };
-    match (a, b) {
-        (0, 0) if [c, d, e] == [0; 3] && matches!(f, 0 | 0xffff) => Some(join(g, h)),
-        // RFC 2765's "IPv4-translated" form, ::ffff:0:a.b.c.d.
-        (0, 0) if [c, d, e, f] == [0, 0, 0xffff, 0] => Some(join(g, h)),
-        (0x64, 0xff9b) if [c, d, e, f] == [0; 4] => Some(join(g, h)),
+    let join = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
+    match address.segments() {
+        // The third is RFC 2765's "IPv4-translated" form, ::ffff:0:a.b.c.d.
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low] => Some(join(high, low)),
         // RFC 8215 leaves the place of the IPv4 bits to the network: none of 64:ff9b:1::/48 is safe to dial.
-        (0x64, 0xff9b) if c == 1 => Some(Ipv4Addr::LOCALHOST),
-        (0x2002, _) => Some(join(b, c)),
+        [0x64, 0xff9b, 1, ..] => Some(Ipv4Addr::LOCALHOST),
+        [0x2002, high, low, ..] => Some(join(high, low)),
         _ => None,
     }
 }

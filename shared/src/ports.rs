@@ -216,7 +216,7 @@ pub trait Queue: Send + Sync {
 }
 
 /// The longest delay that rides on a queue (SQS: `DelaySeconds` is at most 900); longer ones are due times.
-pub const MAX_DELAY: Duration = Duration::from_secs(900);
+pub const MAX_DELAY: Duration = Duration::from_mins(15);
 
 /// What time it is.
 pub trait Clock: Send + Sync {

@@ -15,7 +15,7 @@ use crate::{
 
 /// When an event that was published before is queued again. The publish that accepted it may have died before
 /// it queued anything; if it did not, its attempts are on record by then, or are claimed.
-pub const AGAIN_AFTER: Duration = Duration::from_secs(180);
+pub const AGAIN_AFTER: Duration = Duration::from_mins(3);
 
 /// Publishes events, each judged by itself.
 pub async fn publish(

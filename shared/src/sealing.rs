@@ -78,6 +78,7 @@ impl SealingKey {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is made for map_err")]
 fn unreadable(error: serde_json::Error) -> Error {
     Error::Internal(format!("a secret's record: {error}"))
 }

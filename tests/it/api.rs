@@ -3,6 +3,6 @@
 mod deliveries;
 mod events;
 mod keys;
-mod paging;
+pub(crate) mod paging;
 mod tenants;
 mod webhooks;

@@ -53,7 +53,14 @@ impl From<()> for Input {
 
 /// Bodies that are not JSON at all, whatever they are sent to.
 const NOT_JSON: [&[u8]; 8] = [
-    b"", b"{", b"{\"a\":1,}", b"{\"a\":\xff\xfe}", b"\xef\xbb\xbf{}", b"{'a':1}", b"\0", b"{\"a\":1} trailing",
+    b"",
+    b"{",
+    b"{\"a\":1,}",
+    b"{\"a\":\xff\xfe}",
+    b"\xef\xbb\xbf{}",
+    b"{'a':1}",
+    b"\0",
+    b"{\"a\":1} trailing",
 ];
 
 /// What there is before bad input comes: a tenant with one of everything.
@@ -81,7 +88,8 @@ impl Stage {
     /// Sends each, and checks its answer by the dialect's `judge`; at last, that nothing has changed.
     async fn check(&self, client: &Client, table: &[Wrong], judge: fn(&Answer, &'static str)) {
         for row in table {
-            let answer = client.send_bytes(row.method.clone(), &row.path, row.body.clone(), &HeaderMap::new()).await;
+            let answer =
+                client.send_bytes(row.method.clone(), &row.path, row.body.clone(), &HeaderMap::new()).await;
             let body = row.body.as_ref().map(|body| String::from_utf8_lossy(&body[..body.len().min(200)]));
             assert_eq!(answer.status, row.status, "{answer}\nto {body:?}");
             judge(&answer, row.names);

@@ -58,7 +58,11 @@ async fn check(url: &str, refused: bool) {
         return;
     }
     let problem = own.expect(422);
-    assert_eq!((&problem["type"], &problem["field"]), (&json!("urn:postrider:problem:invalid"), &json!("url")), "{url}");
+    assert_eq!(
+        (&problem["type"], &problem["field"]),
+        (&json!("urn:postrider:problem:invalid"), &json!("url")),
+        "{url}"
+    );
     assert!(text(&problem, "detail").contains("private"), "{problem}");
     assert_eq!(tiki.expect(400)["error"]["message"], "Invalid URI", "{url}");
 
@@ -69,7 +73,10 @@ async fn check(url: &str, refused: bool) {
     assert_eq!(tenant.client.patch(&path, &json!({ "url": url })).await.expect(422)["field"], "url");
     let hook_before = json!({ "uri": "https://example.com/", "event": "product:request:locked" });
     seller.post("/integration/v1/webhooks", &hook_before).await.expect(200);
-    assert_eq!(seller.put("/integration/v1/webhooks", &hook).await.expect(400)["error"]["message"], "Invalid URI");
+    assert_eq!(
+        seller.put("/integration/v1/webhooks", &hook).await.expect(400)["error"]["message"],
+        "Invalid URI"
+    );
     let shown = tenant.client.get("/v1/webhooks").await.expect(200);
     let urls: Vec<_> = shown["data"].as_array().unwrap().iter().map(|webhook| text(webhook, "url")).collect();
     assert_eq!(urls, ["https://example.com/", "https://example.com/"]);
@@ -85,10 +92,29 @@ async fn a_private_address_is_refused_at_registration() {
 #[tokio::test]
 async fn every_spelling_of_a_private_host_is_refused() {
     for host in [
-        "localhost", "LocalHost", "localhost.", "a.localhost", "a.b.localhost.", "printer.local",
-        "metadata.google.internal", "127.1", "0x7f.1", "0177.0.0.1", "2130706433", "0", "127.0.0.1.",
-        "%31%32%37.0.0.1", "１２７.0.0.1", "127。0。0。1", "[::1]", "[0:0:0:0:0:0:0:1]",
-        "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[64:ff9b::7f00:1]", "169.254.169.254", "[fe80::1]",
+        "localhost",
+        "LocalHost",
+        "localhost.",
+        "a.localhost",
+        "a.b.localhost.",
+        "printer.local",
+        "metadata.google.internal",
+        "127.1",
+        "0x7f.1",
+        "0177.0.0.1",
+        "2130706433",
+        "0",
+        "127.0.0.1.",
+        "%31%32%37.0.0.1",
+        "１２７.0.0.1",
+        "127。0。0。1",
+        "[::1]",
+        "[0:0:0:0:0:0:0:1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[64:ff9b::7f00:1]",
+        "169.254.169.254",
+        "[fe80::1]",
     ] {
         check(&format!("http://{host}/"), true).await;
     }
@@ -127,7 +153,10 @@ async fn a_name_that_means_a_private_address_is_blocked_when_it_is_dialled() {
 #[tokio::test]
 async fn the_same_names_are_dialled_where_that_is_allowed() {
     let receiver = Receiver::ok().await;
-    let world = World::start(Options { args: vec!["--resolve=shop.test=127.0.0.1".to_owned()], ..Options::default() });
+    let world = World::start(Options {
+        args: vec!["--resolve=shop.test=127.0.0.1".to_owned()],
+        ..Options::default()
+    });
     let tenant = world.tenant("allowed").await;
     tenant.webhook(&format!("http://shop.test:{}/", receiver.address().port()), &["*"]).await;
     tenant.publish("order.created", json!({})).await;

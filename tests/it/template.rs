@@ -21,7 +21,11 @@ pub(crate) fn routes() -> Vec<(Method, String, String)> {
         for event in events.values().filter(|event| event["Type"] == "HttpApi") {
             let text = |field: &str| event["Properties"][field].as_str().unwrap().to_owned();
             if text("Path") != "$default" {
-                routes.push((text("Method").parse().unwrap(), text("Path"), name.as_str().unwrap().to_owned()));
+                routes.push((
+                    text("Method").parse().unwrap(),
+                    text("Path"),
+                    name.as_str().unwrap().to_owned(),
+                ));
             }
         }
     }
@@ -68,8 +72,21 @@ fn what_the_dialects_serve_is_in_the_template() {
     let routes = routes();
     let (webhook, delivery) = (format!("wh_{:032x}", 1), format!("dlv_{:064x}", 1));
     let words = [
-        "v1", "integration", "webhooks", "credentials", "tenants", "keys", "events", "deliveries", "health",
-        "secret", "rotate", "acme", "abcdefgh01234567", &webhook, &delivery,
+        "v1",
+        "integration",
+        "webhooks",
+        "credentials",
+        "tenants",
+        "keys",
+        "events",
+        "deliveries",
+        "health",
+        "secret",
+        "rotate",
+        "acme",
+        "abcdefgh01234567",
+        &webhook,
+        &delivery,
     ];
     let mut served = 0;
     for path in paths(&words, 5) {
@@ -115,7 +132,8 @@ async fn what_the_template_names_is_served() {
 
 /// A path with ids of things that are not there.
 fn filled(pattern: &str, tenant: &Tenant) -> String {
-    let id = if pattern.contains("/deliveries/") { format!("dlv_{:064x}", 1) } else { format!("wh_{:032x}", 1) };
+    let id =
+        if pattern.contains("/deliveries/") { format!("dlv_{:064x}", 1) } else { format!("wh_{:032x}", 1) };
     let tenant = if pattern.ends_with("{tenant}") { "nobody-of-that-name" } else { &tenant.id };
     pattern.replace("{id}", &id).replace("{tenant}", tenant).replace("{key}", "abcdefgh01234567")
 }

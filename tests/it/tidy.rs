@@ -15,11 +15,23 @@ const LONGEST: usize = 500;
 
 /// A package, and what it may not depend on; a name that ends in `-` or `_` stands for all that begin with it.
 const NEVER: [(&str, &[&str]); 11] = [
-    ("postrider", &["tokio", "aws-config", "aws-sdk-", "aws_", "lambda_", "rusqlite", "hyper", "reqwest", "postrider-"]),
-    ("postrider-lambda", &["aws-sdk-", "aws-config", "lambda_runtime", "rusqlite", "postrider-aws", "postrider-embedded"]),
-    ("postrider-outbound", &["aws-sdk-", "aws-config", "lambda_", "rusqlite", "postrider-aws", "postrider-embedded"]),
+    (
+        "postrider",
+        &["tokio", "aws-config", "aws-sdk-", "aws_", "lambda_", "rusqlite", "hyper", "reqwest", "postrider-"],
+    ),
+    (
+        "postrider-lambda",
+        &["aws-sdk-", "aws-config", "lambda_runtime", "rusqlite", "postrider-aws", "postrider-embedded"],
+    ),
+    (
+        "postrider-outbound",
+        &["aws-sdk-", "aws-config", "lambda_", "rusqlite", "postrider-aws", "postrider-embedded"],
+    ),
     ("postrider-aws", &["rusqlite", "lambda_", "postrider-embedded", "postrider-outbound"]),
-    ("postrider-embedded", &["aws-sdk-", "aws-config", "lambda_", "hyper", "postrider-aws", "postrider-outbound"]),
+    (
+        "postrider-embedded",
+        &["aws-sdk-", "aws-config", "lambda_", "hyper", "postrider-aws", "postrider-outbound"],
+    ),
     ("registration", FUNCTION),
     ("credentials", FUNCTION),
     ("publish", FUNCTION),
@@ -27,8 +39,16 @@ const NEVER: [(&str, &[&str]); 11] = [
     ("scheduler", FUNCTION),
     ("local", &["lambda_runtime"]),
 ];
-const FUNCTION: &[&str] =
-    &["rusqlite", "postrider-embedded", "registration", "credentials", "publish", "delivery", "scheduler", "local"];
+const FUNCTION: &[&str] = &[
+    "rusqlite",
+    "postrider-embedded",
+    "registration",
+    "credentials",
+    "publish",
+    "delivery",
+    "scheduler",
+    "local",
+];
 /// Crates that nothing but a program may use.
 const TOPMOST: [&str; 3] = ["local", "postrider-tests", "whbench"];
 
@@ -48,7 +68,10 @@ fn packages() -> Vec<Package> {
     let uses = |package: &Value| {
         list(&package["dependencies"]).iter().map(|used| (name(used), used["kind"] == "dev")).collect()
     };
-    list(&metadata["packages"]).iter().map(|package| Package { name: name(package), uses: uses(package) }).collect()
+    list(&metadata["packages"])
+        .iter()
+        .map(|package| Package { name: name(package), uses: uses(package) })
+        .collect()
 }
 
 fn is_named(rule: &str, name: &str) -> bool {
@@ -80,9 +103,12 @@ fn every_dependency_is_accounted_for() {
     let accounts = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let packages = packages();
     let own: BTreeSet<_> = packages.iter().map(|package| package.name.clone()).collect();
-    let used: BTreeSet<_> = packages.iter().flat_map(|package| package.uses.iter().map(|(used, _)| used)).collect();
-    let missing: Vec<_> =
-        used.iter().filter(|name| !own.contains(**name) && !accounts.contains(&format!("`{name}`"))).collect();
+    let used: BTreeSet<_> =
+        packages.iter().flat_map(|package| package.uses.iter().map(|(used, _)| used)).collect();
+    let missing: Vec<_> = used
+        .iter()
+        .filter(|name| !own.contains(**name) && !accounts.contains(&format!("`{name}`")))
+        .collect();
     assert!(missing.is_empty(), "docs/dependencies.md says nothing of {missing:?}");
 }
 
@@ -120,7 +146,11 @@ fn files_are_short_and_say_what_they_are() {
         assert!(lines <= LONGEST, "{} has {lines} lines", shown(&path));
         assert!(text.starts_with("//! "), "{} does not open with what it is", shown(&path));
         let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
-        assert!(!["utils", "util", "helpers", "helper", "common", "misc"].contains(&&*stem), "{}", shown(&path));
+        assert!(
+            !["utils", "util", "helpers", "helper", "common", "misc"].contains(&&*stem),
+            "{}",
+            shown(&path)
+        );
     }
 }
 

@@ -7,7 +7,11 @@ pub const SOON: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Looks until `look` finds something, or panics with what it waited for.
-pub async fn until<T, F: Future<Output = Option<T>>>(within: Duration, what: &str, mut look: impl FnMut() -> F) -> T {
+pub async fn until<T, F: Future<Output = Option<T>>>(
+    within: Duration,
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> T {
     let end = Instant::now() + within;
     loop {
         if let Some(found) = look().await {
@@ -19,7 +23,11 @@ pub async fn until<T, F: Future<Output = Option<T>>>(within: Duration, what: &st
 }
 
 /// The same for a test that must stop its thread meanwhile.
-pub fn until_blocking<T>(within: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T, String> {
+pub fn until_blocking<T>(
+    within: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Option<T>,
+) -> Result<T, String> {
     let end = Instant::now() + within;
     loop {
         if let Some(found) = look() {

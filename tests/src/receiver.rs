@@ -1,6 +1,7 @@
 //! Where webhooks arrive: a server on loopback that notes every request, and answers as a test wants, or badly.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     net::{Ipv4Addr, SocketAddr},
     pin::Pin,
@@ -115,6 +116,7 @@ pub struct Receiver {
 #[derive(Default)]
 struct Seen {
     requests: Mutex<Vec<Arrived>>,
+    by_path: Mutex<HashMap<String, usize>>,
     connections: AtomicU64,
     bytes_sent: AtomicU64,
     endless_ended: AtomicBool,
@@ -215,13 +217,20 @@ async fn http(stream: TcpStream, seen: Arc<Seen>, rule: Arc<Rule>) {
     http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
 }
 
-async fn respond(request: Request<Incoming>, seen: &Arc<Seen>, rule: &Rule) -> Result<Response<Content>, hyper::Error> {
+async fn respond(
+    request: Request<Incoming>,
+    seen: &Arc<Seen>,
+    rule: &Rule,
+) -> Result<Response<Content>, hyper::Error> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
     let arrived = {
         let mut requests = seen.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = requests.iter().filter(|earlier| earlier.path == path).count();
+        let mut by_path = seen.by_path.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = by_path.entry(path.clone()).or_default();
+        let before = *count;
+        *count += 1;
         let (method, headers) = (parts.method, parts.headers);
         let arrived = Arrived { method, path, headers, body, at: Instant::now(), before };
         requests.push(arrived.clone());
@@ -261,7 +270,10 @@ impl Body for Content {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         static CHUNK: [u8; 8192] = [b'x'; 8192];
         match self.get_mut() {
             Self::Whole(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),

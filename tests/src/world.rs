@@ -129,7 +129,8 @@ impl World {
     pub fn terminate(&self) -> ExitStatus {
         let mut process = self.process().take().expect("it runs");
         signal("TERM", &process.runner);
-        let ended = poll::until_blocking(START, "the runner ends by itself", || process.runner.try_wait().unwrap());
+        let ended =
+            poll::until_blocking(START, "the runner ends by itself", || process.runner.try_wait().unwrap());
         process.retire();
         ended.unwrap_or_else(|error| {
             process.runner.kill().ok();
@@ -161,7 +162,9 @@ impl World {
     fn spawn(&self) -> Process {
         let output = |name: &str| {
             let path = self.dir.path().join(name);
-            Stdio::from(File::options().append(true).create(true).open(path).expect("a file for what it says"))
+            Stdio::from(
+                File::options().append(true).create(true).open(path).expect("a file for what it says"),
+            )
         };
         let mut command = Command::new(runner());
         command

@@ -40,7 +40,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { visibility: Duration::from_secs(360), max_receives: 5 }
+        Self { visibility: Duration::from_mins(6), max_receives: 5 }
     }
 }
 

@@ -23,10 +23,12 @@ const GATHER: Duration = Duration::from_millis(1);
 /// What is left to do once a job is on disk: tell whoever waits. Dropped instead, it tells them that it is not.
 type Told = Box<dyn FnOnce() + Send>;
 
+type Write = Box<dyn FnOnce(&Connection) -> rusqlite::Result<Told> + Send>;
+
 enum Job {
     /// Statements within the group's transaction. An error undoes the whole group: only a fault of the disk or
     /// of ours makes one, never a client.
-    Write(Box<dyn FnOnce(&Connection) -> rusqlite::Result<Told> + Send>),
+    Write(Write),
     /// Between two transactions.
     Between(Box<dyn FnOnce(&Connection) + Send>),
 }
@@ -116,8 +118,6 @@ fn run(connection: &Connection, queue: &mpsc::Receiver<Job>) {
     }
     let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA optimize;");
 }
-
-type Write = Box<dyn FnOnce(&Connection) -> rusqlite::Result<Told> + Send>;
 
 /// One transaction; a job that must run between two ends it, and is handed back.
 fn group(

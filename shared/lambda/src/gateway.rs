@@ -50,10 +50,9 @@ pub fn decode(event: ApiGatewayV2httpRequest) -> Result<lambda_http::Request, Ba
 /// The domain's request.
 fn request(request: lambda_http::Request) -> Request {
     request.map(|body| match body {
-        Body::Empty => Bytes::new(),
         Body::Text(text) => Bytes::from(text),
         Body::Binary(bytes) => Bytes::from(bytes),
-        // The enum may grow; a body of a kind unknown here cannot be read.
+        // Empty; or, should the enum grow, of a kind that cannot be read here.
         _ => Bytes::new(),
     })
 }

@@ -9,7 +9,7 @@ use http::{
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
 use serde::Serialize;
-use serde_json::{json, value::RawValue};
+use serde_json::json;
 
 use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, answer, canonical,
@@ -70,17 +70,13 @@ impl Dialect for Tiki {
 
     fn message(&self, posting: &Posting<'_>) -> Result<Message, Error> {
         #[derive(Serialize)]
-        struct Body<'a> {
+        struct Head<'a> {
             id: uuid::Uuid,
             event: &'a str,
-            payload: &'a RawValue,
         }
         let event = posting.event;
-        let payload = serde_json::from_slice(event.payload.as_bytes());
-        let payload = payload.map_err(|e| Error::Internal(format!("a payload that is not JSON: {e}")))?;
         let own = own_name(self, &event.topic).unwrap_or(event.topic.as_str());
-        let body = serde_json::to_vec(&Body { id: event.uid, event: own, payload })
-            .map_err(|e| Error::Internal(format!("writing a message: {e}")))?;
+        let body = event.payload.in_envelope(&Head { id: event.uid, event: own }, "payload")?;
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(granted) = &posting.target.credentials {

@@ -59,19 +59,15 @@ impl Dialect for V1 {
     fn message(&self, posting: &Posting<'_>) -> Result<Message, Error> {
         /// The payload structure that the Standard Webhooks specification recommends.
         #[derive(Serialize)]
-        struct Body<'a> {
+        struct Head<'a> {
             id: &'a EventId,
             r#type: &'a str,
             timestamp: Timestamp,
-            data: &'a RawValue,
         }
         let event = posting.event;
-        let data = serde_json::from_slice(event.payload.as_bytes());
-        let data = data.map_err(|e| Error::Internal(format!("a payload that is not JSON: {e}")))?;
         let timestamp = event.occurred_at.unwrap_or(event.accepted_at);
-        let mut body = Vec::with_capacity(event.payload.as_bytes().len() + 192);
-        serde_json::to_writer(&mut body, &Body { id: &event.id, r#type: event.topic.as_str(), timestamp, data })
-            .map_err(|e| Error::Internal(format!("writing a message: {e}")))?;
+        let head = Head { id: &event.id, r#type: event.topic.as_str(), timestamp };
+        let body = event.payload.in_envelope(&head, "data")?;
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(granted) = &posting.target.credentials {

@@ -19,26 +19,26 @@ const JSON: &str = "application/json";
 pub(super) fn success(outcome: Outcome) -> Response {
     let (status, body) = match outcome {
         Outcome::Healthy => (StatusCode::OK, json!({ "status": "ok" })),
-        Outcome::TenantCreated(tenant) => (StatusCode::CREATED, tenant_view(tenant)),
-        Outcome::Tenant(tenant) => (StatusCode::OK, tenant_view(tenant)),
-        Outcome::Tenants(page) => (StatusCode::OK, page_view(page, tenant_view)),
+        Outcome::TenantCreated(tenant) => (StatusCode::CREATED, tenant_view(&tenant)),
+        Outcome::Tenant(tenant) => (StatusCode::OK, tenant_view(&tenant)),
+        Outcome::Tenants(page) => (StatusCode::OK, page_view(&page, tenant_view)),
         Outcome::KeyCreated(record, key) => {
-            let mut view = key_view(record);
+            let mut view = key_view(&record);
             view["key"] = json!(key.reveal());
             (StatusCode::CREATED, view)
         }
-        Outcome::Keys(page) => (StatusCode::OK, page_view(page, key_view)),
-        Outcome::WebhookCreated(webhook) => (StatusCode::CREATED, with_secret(webhook)),
-        Outcome::SecretRotated(webhook) => (StatusCode::OK, with_secret(webhook)),
-        Outcome::Webhook(webhook) => (StatusCode::OK, webhook_view(webhook)),
-        Outcome::Webhooks(page) => (StatusCode::OK, page_view(page, webhook_view)),
+        Outcome::Keys(page) => (StatusCode::OK, page_view(&page, key_view)),
+        Outcome::WebhookCreated(webhook) => (StatusCode::CREATED, with_secret(&webhook)),
+        Outcome::SecretRotated(webhook) => (StatusCode::OK, with_secret(&webhook)),
+        Outcome::Webhook(webhook) => (StatusCode::OK, webhook_view(&webhook)),
+        Outcome::Webhooks(page) => (StatusCode::OK, page_view(&page, webhook_view)),
         Outcome::Deleted | Outcome::CredentialsGranted => {
             let mut response = Response::new(Bytes::new());
             *response.status_mut() = StatusCode::NO_CONTENT;
             return response;
         }
-        Outcome::Deliveries(page) => (StatusCode::OK, page_view(page, |d| delivery_view(d, false))),
-        Outcome::Delivery(delivery) => (StatusCode::OK, delivery_view(*delivery, true)),
+        Outcome::Deliveries(page) => (StatusCode::OK, page_view(&page, |d| delivery_view(d, false))),
+        Outcome::Delivery(delivery) => (StatusCode::OK, delivery_view(&delivery, true)),
         Outcome::Published(receipts) => (StatusCode::ACCEPTED, json!(receipts.len())),
     };
     answer(status, JSON, &body)
@@ -74,31 +74,31 @@ pub(super) fn published(context: Context<'_>, mut results: Vec<Result<Receipt, E
     answer(status, JSON, &json!({ "events": results.iter().map(view).collect::<Vec<_>>() }))
 }
 
-fn page_view<T>(page: Page<T>, view: impl FnMut(T) -> Value) -> Value {
+fn page_view<T>(page: &Page<T>, view: impl FnMut(&T) -> Value) -> Value {
     let next = page.next.as_deref().map(write_cursor);
-    json!({ "data": page.items.into_iter().map(view).collect::<Vec<_>>(), "next_cursor": next })
+    json!({ "data": page.items.iter().map(view).collect::<Vec<_>>(), "next_cursor": next })
 }
 
-fn tenant_view(tenant: Tenant) -> Value {
+fn tenant_view(tenant: &Tenant) -> Value {
     json!({ "id": tenant.id, "name": tenant.name, "created_at": tenant.created_at })
 }
 
-fn key_view(key: KeyRecord) -> Value {
+fn key_view(key: &KeyRecord) -> Value {
     json!({
         "id": key.id, "tenant": key.tenant, "scopes": key.scopes,
         "created_at": key.created_at, "expires_at": key.expires_at,
     })
 }
 
-fn webhook_view(webhook: Webhook) -> Value {
-    let (state, reason) = match webhook.state {
+fn webhook_view(webhook: &Webhook) -> Value {
+    let (state, reason) = match &webhook.state {
         State::Active => ("active", None),
         State::Paused => ("paused", None),
         State::Disabled { reason } => ("disabled", Some(reason)),
     };
     // Values may be secrets; their owner knows them, a screen need not.
     let headers: serde_json::Map<_, _> =
-        webhook.headers.into_iter().map(|header| (header.name, json!("[set]"))).collect();
+        webhook.headers.iter().map(|header| (header.name.clone(), json!("[set]"))).collect();
     json!({
         "id": webhook.id, "tenant": webhook.tenant, "dialect": webhook.dialect, "name": webhook.name,
         "url": webhook.url, "topics": webhook.topics, "headers": headers,
@@ -107,7 +107,7 @@ fn webhook_view(webhook: Webhook) -> Value {
     })
 }
 
-fn with_secret(webhook: Webhook) -> Value {
+fn with_secret(webhook: &Webhook) -> Value {
     let secret = webhook.secrets.first().map(|secret| secret.key.reveal().to_owned());
     let old: Option<Timestamp> = webhook.secrets.get(1).and_then(|secret| secret.retires_at);
     let mut view = webhook_view(webhook);
@@ -118,7 +118,7 @@ fn with_secret(webhook: Webhook) -> Value {
     view
 }
 
-fn delivery_view(delivery: Delivery, whole: bool) -> Value {
+fn delivery_view(delivery: &Delivery, whole: bool) -> Value {
     let last = delivery.attempts.last();
     let mut view = json!({
         "id": delivery.id, "tenant": delivery.tenant, "webhook": delivery.id.webhook, "event": delivery.event,

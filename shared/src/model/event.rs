@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{EventId, TenantId, Topic, WebhookId};
+use crate::error::Error;
 
 /// The longest payload that is accepted, in bytes of JSON.
 pub const MAX_PAYLOAD: usize = 256 * 1024;
@@ -35,6 +37,28 @@ impl Payload {
     /// The JSON text.
     pub fn as_bytes(&self) -> &Bytes {
         &self.0
+    }
+
+    /// Writes a JSON object with the payload's very bytes as its last field, after the fields of `head`, which must
+    /// serialise to an object that is not empty.
+    ///
+    /// ```
+    /// use postrider::model::Payload;
+    /// let payload = Payload::from_store(&br#"{"price": 1.10}"#[..]);
+    /// let body = payload.in_envelope(&serde_json::json!({ "id": 7 }), "data").unwrap();
+    /// assert_eq!(body, br#"{"id":7,"data":{"price": 1.10}}"#);
+    /// ```
+    pub fn in_envelope(&self, head: &impl Serialize, field: &str) -> Result<Vec<u8>, Error> {
+        let fault = |error| Error::Internal(format!("writing a message: {error}"));
+        let mut body = Vec::with_capacity(self.0.len() + 256);
+        serde_json::to_writer(&mut body, head).map_err(fault)?;
+        body.pop();
+        body.push(b',');
+        serde_json::to_writer(&mut body, field).map_err(fault)?;
+        body.push(b':');
+        body.extend_from_slice(&self.0);
+        body.push(b'}');
+        Ok(body)
     }
 
     /// Whether two payloads say the same, whatever their spacing.

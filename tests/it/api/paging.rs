@@ -2,16 +2,11 @@
 
 use std::collections::HashSet;
 
-use postrider_tests::{
-    client::Client,
-    receiver::Receiver,
-    tenant::text,
-    world::World,
-};
+use postrider_tests::{client::Client, receiver::Receiver, tenant::text, world::World};
 use serde_json::{Value, json};
 
 /// Everything in a list, a page at a time.
-pub(super) async fn walk(client: &Client, path: &str, limit: usize) -> Vec<Value> {
+pub(crate) async fn walk(client: &Client, path: &str, limit: usize) -> Vec<Value> {
     let mut all = Vec::new();
     let mut cursor = String::new();
     loop {
@@ -30,7 +25,8 @@ pub(super) async fn walk(client: &Client, path: &str, limit: usize) -> Vec<Value
 /// The pages together are the list: nothing twice, nothing missing, whatever the size of a page.
 async fn check(client: &Client, path: &str, expected: &[String]) {
     for limit in [1, 2, 3, 5, 250] {
-        let ids: Vec<_> = walk(client, path, limit).await.iter().map(|item| text(item, "id").to_owned()).collect();
+        let ids: Vec<_> =
+            walk(client, path, limit).await.iter().map(|item| text(item, "id").to_owned()).collect();
         assert_eq!(ids, expected, "{path} by {limit}");
     }
 }

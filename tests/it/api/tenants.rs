@@ -12,7 +12,8 @@ async fn health_needs_no_key() {
 #[tokio::test]
 async fn a_tenant_is_made_read_listed_and_deleted() {
     let operator = World::shared().operator();
-    let made = operator.post("/v1/tenants", &json!({ "id": "shop.one_2", "name": "Cửa hàng" })).await.expect(201);
+    let made =
+        operator.post("/v1/tenants", &json!({ "id": "shop.one_2", "name": "Cửa hàng" })).await.expect(201);
     assert_eq!((&made["id"], &made["name"]), (&json!("shop.one_2"), &json!("Cửa hàng")));
     assert!(made["created_at"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
     assert_eq!(operator.get("/v1/tenants/shop.one_2").await.expect(200), made);

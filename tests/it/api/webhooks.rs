@@ -1,10 +1,6 @@
 //! Webhooks by our own API.
 
-use postrider_tests::{
-    receiver::Receiver,
-    tenant::text,
-    world::World,
-};
+use postrider_tests::{receiver::Receiver, tenant::text, world::World};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -85,7 +81,8 @@ async fn a_change_takes_effect_on_the_next_event() {
     tenant.publish("order.created", json!(1)).await;
     receiver.wait(1).await;
 
-    let headers = json!({ "url": receiver.url("/new"), "topics": ["order.paid"], "headers": { "X-Shop": "7" } });
+    let headers =
+        json!({ "url": receiver.url("/new"), "topics": ["order.paid"], "headers": { "X-Shop": "7" } });
     tenant.client.patch(&path, &headers).await.expect(200);
     let unwanted = tenant.client.post("/v1/events", &json!({ "topic": "order.created" })).await.expect(202);
     assert_eq!(unwanted["deliveries"], 0);

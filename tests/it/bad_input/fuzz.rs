@@ -17,16 +17,62 @@ const RAW_EACH: usize = 25;
 const METHODS: [Method; 7] =
     [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS];
 const WORDS: [&str; 20] = [
-    "v1", "integration", "webhooks", "credentials", "tenants", "keys", "events", "deliveries", "health", "secret",
-    "rotate", "wh_", "dlv_", "%00", "%ff", "..", "*", "é", "{id}", "$default",
+    "v1",
+    "integration",
+    "webhooks",
+    "credentials",
+    "tenants",
+    "keys",
+    "events",
+    "deliveries",
+    "health",
+    "secret",
+    "rotate",
+    "wh_",
+    "dlv_",
+    "%00",
+    "%ff",
+    "..",
+    "*",
+    "é",
+    "{id}",
+    "$default",
 ];
 const TEXTS: [&str; 16] = [
-    "", "order.created", "product:request:rejected", "*", "https://example.com/", "http://127.0.0.1:9/", "\u{0}",
-    "\r\nx: y", "é", "𝄞", "null", "2020-02-02T12:00:00Z", "-1", "' OR 1=1 --", "admin", "../../etc/passwd",
+    "",
+    "order.created",
+    "product:request:rejected",
+    "*",
+    "https://example.com/",
+    "http://127.0.0.1:9/",
+    "\u{0}",
+    "\r\nx: y",
+    "é",
+    "𝄞",
+    "null",
+    "2020-02-02T12:00:00Z",
+    "-1",
+    "' OR 1=1 --",
+    "admin",
+    "../../etc/passwd",
 ];
 const FIELDS: [&str; 16] = [
-    "tenant", "topic", "payload", "id", "occurred_at", "url", "topics", "headers", "name", "active", "uri", "event",
-    "secret", "scopes", "expires_at", "x",
+    "tenant",
+    "topic",
+    "payload",
+    "id",
+    "occurred_at",
+    "url",
+    "topics",
+    "headers",
+    "name",
+    "active",
+    "uri",
+    "event",
+    "secret",
+    "scopes",
+    "expires_at",
+    "x",
 ];
 
 fn path(rng: &mut Rng, known: &[String]) -> String {
@@ -35,8 +81,9 @@ fn path(rng: &mut Rng, known: &[String]) -> String {
     }
     let mut path: String = (0..=rng.below(5)).map(|_| format!("/{}", rng.pick(&WORDS))).collect();
     if rng.below(4) == 0 {
-        path.push_str(rng.pick(&["?", "?limit=", "?cursor=", "?tenant=", "?event=", "?limit=1&cursor="]));
-        path.push_str(rng.pick(&WORDS));
+        let queries = ["?", "?limit=", "?cursor=", "?tenant=", "?event=", "?limit=1&cursor="];
+        path += *rng.pick(&queries);
+        path += *rng.pick(&WORDS);
     }
     path
 }
@@ -78,7 +125,12 @@ fn body(rng: &mut Rng) -> Bytes {
             bytes[at] = rng.bytes(1)[0];
         }
         1 => bytes.truncate(rng.index(bytes.len() + 1)),
-        2 => bytes = { let length = rng.index(300); rng.bytes(length) },
+        2 => {
+            bytes = {
+                let length = rng.index(300);
+                rng.bytes(length)
+            }
+        }
         _ => {}
     }
     bytes.into()
@@ -87,7 +139,15 @@ fn body(rng: &mut Rng) -> Bytes {
 fn headers(rng: &mut Rng) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for _ in 0..rng.below(3) {
-        let name = *rng.pick(&["content-type", "accept", "x-forwarded-for", "tiki-api", "expect", "range", "cookie"]);
+        let name = *rng.pick(&[
+            "content-type",
+            "accept",
+            "x-forwarded-for",
+            "tiki-api",
+            "expect",
+            "range",
+            "cookie",
+        ]);
         let length = rng.index(40);
         if let Ok(value) = HeaderValue::from_bytes(&rng.bytes(length)) {
             headers.insert(HeaderName::from_static(name), value);
@@ -109,7 +169,9 @@ async fn requests(seed: u64, tenant: &Tenant, known: &[String]) {
     }
     for n in 0..RAW_EACH {
         // A head that is right at first, and then anything.
-        let mut bytes = format!("POST /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n", tenant.key).into_bytes();
+        let mut bytes =
+            format!("POST /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n", tenant.key)
+                .into_bytes();
         bytes.truncate(rng.index(bytes.len() + 1));
         let length = rng.index(200);
         bytes.extend(rng.bytes(length));

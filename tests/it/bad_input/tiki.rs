@@ -43,9 +43,17 @@ async fn tikis_api_refuses_in_its_own_shape() {
     for url in bad_urls().into_iter().filter(|url| !url.is_empty()) {
         let body = json!({ "uri": url, "event": "product:request:locked" });
         table.push(wrong(Method::POST, WEBHOOKS, body, 400, "Invalid URI"));
-        table.push(wrong(Method::PUT, WEBHOOKS, json!({ "uri": url, "event": approved }), 400, "Invalid URI"));
+        table.push(wrong(
+            Method::PUT,
+            WEBHOOKS,
+            json!({ "uri": url, "event": approved }),
+            400,
+            "Invalid URI",
+        ));
     }
-    for event in ["", "product", "product:request:", "PRODUCT:REQUEST:LOCKED", "product_request.locked", "*", "é\n"] {
+    for event in
+        ["", "product", "product:request:", "PRODUCT:REQUEST:LOCKED", "product_request.locked", "*", "é\n"]
+    {
         let names = if event.is_empty() { "event" } else { "Invalid event" };
         let body = json!({ "uri": "https://example.com/", "event": event });
         table.push(wrong(Method::POST, WEBHOOKS, body.clone(), 400, names));
@@ -64,16 +72,21 @@ async fn tikis_api_refuses_in_its_own_shape() {
         body[field] = value;
         table.push(wrong(Method::PUT, CREDENTIALS, body, 400, field));
     }
-    for query in ["", "?event=", "?event=%00", "?event=%ff", "?Event=product:request:approved", "?event=order.never"] {
+    for query in
+        ["", "?event=", "?event=%00", "?event=%ff", "?Event=product:request:approved", "?event=order.never"]
+    {
         table.push(wrong(Method::DELETE, &format!("{WEBHOOKS}{query}"), (), 400, "event"));
     }
     let taken = json!({ "uri": "https://example.com/usurper", "event": approved });
     table.push(wrong(Method::POST, WEBHOOKS, taken, 409, "has been registered"));
     table.push(wrong(Method::DELETE, &format!("{WEBHOOKS}?event=product:request:locked"), (), 404, ""));
     table.push(wrong(Method::GET, "/integration/v1/webhooks/product:request:approved", (), 404, ""));
-    for (method, path) in
-        [(Method::PATCH, WEBHOOKS), (Method::GET, CREDENTIALS), (Method::DELETE, CREDENTIALS), (Method::POST, CREDENTIALS)]
-    {
+    for (method, path) in [
+        (Method::PATCH, WEBHOOKS),
+        (Method::GET, CREDENTIALS),
+        (Method::DELETE, CREDENTIALS),
+        (Method::POST, CREDENTIALS),
+    ] {
         table.push(wrong(method, path, (), 405, ""));
     }
     stage.check(&stage.tenant.client.tiki(&stage.tenant.key), &table, judge).await;

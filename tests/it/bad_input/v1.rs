@@ -25,7 +25,11 @@ fn judge(answer: &Answer, names: &'static str) {
 fn with(base: &Value, field: &str, value: Value) -> Value {
     let mut body = base.clone();
     let fields = body.as_object_mut().unwrap();
-    if value.is_null() { fields.remove(field) } else { fields.insert(field.to_owned(), value) };
+    if value.is_null() {
+        fields.remove(field)
+    } else {
+        fields.insert(field.to_owned(), value)
+    };
     body
 }
 
@@ -61,7 +65,9 @@ async fn no_route_takes_what_is_not_json() {
 async fn a_webhook_is_checked_field_by_field() {
     let stage = Stage::set("fields").await;
     let good = json!({ "url": "https://example.com/", "topics": ["order.created"] });
-    let many = |count: usize| json!((0..count).map(|n| (format!("x-{n}"), json!("1"))).collect::<serde_json::Map<_, _>>());
+    let many = |count: usize| {
+        json!((0..count).map(|n| (format!("x-{n}"), json!("1"))).collect::<serde_json::Map<_, _>>())
+    };
     let topics: Vec<_> = (0..101).map(|n| format!("order.t{n}")).collect();
     let header = |name: &str, value: &str| json!({ name: value });
     let long = "x".repeat(4097);
@@ -117,7 +123,13 @@ async fn a_webhook_is_checked_field_by_field() {
     for (field, value) in fields {
         table.push(wrong(Method::POST, "/v1/webhooks", with(&good, field, value.clone()), 422, field));
         // A change is refused as a whole, also for the part that is right.
-        table.push(wrong(Method::PATCH, &stage.webhook, json!({ "active": false, field: value }), 422, field));
+        table.push(wrong(
+            Method::PATCH,
+            &stage.webhook,
+            json!({ "active": false, field: value }),
+            422,
+            field,
+        ));
     }
     stage.check(&stage.tenant.client, &table, judge).await;
 }
@@ -215,11 +227,23 @@ async fn credentials_tenants_and_keys_are_checked_field_by_field() {
         ("expires_at", json!("2020-01-01T00:00:00Z")),
         ("key", json!("prk_x")),
     ] {
-        table.push(wrong(Method::POST, &keys, with(&json!({ "scopes": ["publish"] }), field, value), 422, field));
+        table.push(wrong(
+            Method::POST,
+            &keys,
+            with(&json!({ "scopes": ["publish"] }), field, value),
+            422,
+            field,
+        ));
     }
     let nobody = json!({ "tenant": "nobody", "id": "a", "secret": "b" });
     table.push(wrong(Method::PUT, "/v1/credentials", nobody, 404, "not-found"));
-    table.push(wrong(Method::POST, "/v1/tenants/nobody/keys", json!({ "scopes": ["admin"] }), 404, "not-found"));
+    table.push(wrong(
+        Method::POST,
+        "/v1/tenants/nobody/keys",
+        json!({ "scopes": ["admin"] }),
+        404,
+        "not-found",
+    ));
     table.push(wrong(Method::POST, tenants, json!({ "id": id, "name": "Usurper" }), 409, "conflict"));
     stage.check(&stage.tenant.operator, &table, judge).await;
     stage.tenant.operator.get("/v1/tenants/never-made").await.expect(404);
@@ -230,7 +254,9 @@ async fn what_is_not_there_is_not_found() {
     let stage = Stage::set("unknown").await;
     let uuid = format!("{:032x}", 7);
     let mut table = Vec::new();
-    for id in [format!("wh_{uuid}"), "wh_1".to_owned(), uuid.to_uppercase(), "..".to_owned(), "%00".to_owned()] {
+    for id in
+        [format!("wh_{uuid}"), "wh_1".to_owned(), uuid.to_uppercase(), "..".to_owned(), "%00".to_owned()]
+    {
         let path = format!("/v1/webhooks/{id}");
         // A dot segment is resolved by the client; what is left is a list's path, not a webhook's.
         if id != ".." {
@@ -244,7 +270,16 @@ async fn what_is_not_there_is_not_found() {
     for id in [format!("dlv_{uuid}{uuid}"), format!("dlv_{uuid}"), "x".to_owned()] {
         table.push(wrong(Method::GET, &format!("/v1/deliveries/{id}"), (), 404, "not-found"));
     }
-    for path in ["/", "/v1", "/v1/", "/v2/health", "/v1/health/x", "/v1/events/e-1", "/v1/webhooks/x/y", "/favicon.ico"] {
+    for path in [
+        "/",
+        "/v1",
+        "/v1/",
+        "/v2/health",
+        "/v1/health/x",
+        "/v1/events/e-1",
+        "/v1/webhooks/x/y",
+        "/favicon.ico",
+    ] {
         table.push(wrong(Method::GET, path, (), 404, "not-found"));
     }
     for (method, path) in [
@@ -298,7 +333,13 @@ async fn a_key_that_is_missing_wrong_or_over_opens_nothing() {
         wrong(Method::POST, "/v1/events", &b"{"[..], 401, "unauthenticated"),
         wrong(Method::PUT, "/v1/credentials", json!({ "id": "a", "secret": "b" }), 401, "unauthenticated"),
         wrong(Method::DELETE, &format!("/v1/tenants/{id}"), (), 401, "unauthenticated"),
-        wrong(Method::POST, &format!("/v1/tenants/{id}/keys"), json!({ "scopes": ["admin"] }), 401, "unauthenticated"),
+        wrong(
+            Method::POST,
+            &format!("/v1/tenants/{id}/keys"),
+            json!({ "scopes": ["admin"] }),
+            401,
+            "unauthenticated",
+        ),
     ];
     for client in &clients {
         stage.check(client, &table, judge).await;

@@ -20,7 +20,10 @@ async fn a_request_that_is_not_http_is_refused_or_closed() {
         (format!("GET /v1/webhooks HTTP/1.1\r\nhost:\r\n{auth}\r\n"), &[400, 200]),
         (format!("GET /v1/webhooks HTTP/1.1\r\nhost: é\r\n{auth}\r\n"), &[400]),
         (format!("GET /v1/webhooks HTTP/1.0\r\n{auth}\r\n"), &[400, 200]),
-        (format!("GET http://other.example/v1/webhooks HTTP/1.1\r\nhost: other.example\r\n{auth}\r\n"), &[200, 400, 404]),
+        (
+            format!("GET http://other.example/v1/webhooks HTTP/1.1\r\nhost: other.example\r\n{auth}\r\n"),
+            &[200, 400, 404],
+        ),
         (format!("GET /v1/webhooks?tenant=%ff&limit=%00 HTTP/1.1\r\nhost: x\r\n{auth}\r\n"), &[422]),
         (format!("GET /v1/%ff%fe HTTP/1.1\r\nhost: x\r\n{auth}\r\n"), &[404]),
         (format!("GET /v1/webhooks/%2e%2e%2f HTTP/1.1\r\nhost: x\r\n{auth}\r\n"), &[404]),
@@ -30,14 +33,22 @@ async fn a_request_that_is_not_http_is_refused_or_closed() {
         (format!("BREW /v1/webhooks HTTP/1.1\r\nhost: x\r\n{auth}\r\n"), &[400, 404, 405]),
         (format!("GET /{long} HTTP/1.1\r\nhost: x\r\n{auth}\r\n"), &[400, 404, 414, 431]),
         (format!("GET /v1/webhooks HTTP/1.1\r\nhost: x\r\nx: {long}\r\n{auth}\r\n"), &[400, 431]),
-        (format!("GET /v1/webhooks HTTP/1.1\r\nhost: x\r\n{}{auth}\r\n", "a: b\r\n".repeat(500)), &[400, 431]),
+        (
+            format!("GET /v1/webhooks HTTP/1.1\r\nhost: x\r\n{}{auth}\r\n", "a: b\r\n".repeat(500)),
+            &[400, 431],
+        ),
         (format!("POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n{auth}\r\n{{}}"), &[400]),
         (format!("POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n{auth}\r\n{{}}"), &[400]),
         (
-            format!("POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\ncontent-length: 3\r\n{auth}\r\n{{}}"),
+            format!(
+                "POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\ncontent-length: 3\r\n{auth}\r\n{{}}"
+            ),
             &[400],
         ),
-        (format!("POST /v1/events HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n{auth}\r\nzz\r\n"), &[400]),
+        (
+            format!("POST /v1/events HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n{auth}\r\nzz\r\n"),
+            &[400],
+        ),
         ("\0\0\0\0".to_owned(), &[400]),
         ("SSH-2.0-x\r\n".to_owned(), &[400]),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), &[400]),
@@ -63,13 +74,15 @@ async fn a_body_over_10_mib_is_too_large_for_every_route() {
         (Method::PUT, "/integration/v1/webhooks/credentials"),
         (Method::GET, "/v1/webhooks"),
     ] {
-        let answer = stage.tenant.client.send_bytes(method, path, Some(whole.clone()), &HeaderMap::new()).await;
+        let answer =
+            stage.tenant.client.send_bytes(method, path, Some(whole.clone()), &HeaderMap::new()).await;
         // As on AWS, where the gateway says so and no function is asked: the shape is the gateway's.
         assert_eq!(answer.expect(413), json!({ "message": "Request Entity Too Large" }), "{path}");
     }
     // What is just within reaches the function, which finds no JSON in it.
     let within = whole.slice(1..);
-    let answer = stage.tenant.client.send_bytes(Method::POST, "/v1/events", Some(within), &HeaderMap::new()).await;
+    let answer =
+        stage.tenant.client.send_bytes(Method::POST, "/v1/events", Some(within), &HeaderMap::new()).await;
     assert_eq!(answer.expect(400)["type"], "urn:postrider:problem:malformed");
     stage.is_unchanged().await;
 }

@@ -109,11 +109,18 @@ async fn the_seeds_story_is_told_to_its_end() {
     assert_eq!(receipt["deliveries"], 1);
 
     let request = receiver.first().await;
-    assert_eq!((&request.method, request.path.as_str()), (&Method::POST, "/your/product/request/rejected/endpoint"));
+    assert_eq!(
+        (&request.method, request.path.as_str()),
+        (&Method::POST, "/your/product/request/rejected/endpoint")
+    );
     assert_eq!(request.header("authorization"), Some(AUTHORIZATION));
     assert_eq!(request.header("content-type"), Some("application/json"));
     assert_eq!(request.header("webhook-id"), Some("request-1154523837593192401"));
-    assert_eq!(request.header("webhook-signature"), None, "Tiki's clients know of no secret to check it with");
+    assert_eq!(
+        request.header("webhook-signature"),
+        None,
+        "Tiki's clients know of no secret to check it with"
+    );
     let mut message = request.json();
     assert!(Uuid::parse_str(text(&message, "id")).is_ok(), "{message}");
     message["id"] = sample["id"].clone();
@@ -179,7 +186,12 @@ async fn tikis_api_shows_tikis_webhooks_alone() {
         let message = request.json();
         let (name, payload) = if request.path == "/tiki" { ("event", "payload") } else { ("type", "data") };
         let expected = if request.path == "/tiki" { REJECTED } else { "product_request.rejected" };
-        assert_eq!((text(&message, name), &message[payload]), (expected, &json!({ "n": 1 })), "{}", request.path);
+        assert_eq!(
+            (text(&message, name), &message[payload]),
+            (expected, &json!({ "n": 1 })),
+            "{}",
+            request.path
+        );
     }
     seller.delete(&format!("{WEBHOOKS}?event={REJECTED}")).await.expect(200);
     let left = tenant.client.get("/v1/webhooks").await.expect(200);

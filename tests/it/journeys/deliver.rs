@@ -74,7 +74,10 @@ async fn a_redirect_is_a_failure_and_is_never_followed() {
     })
     .await;
     let statuses = [301, 302, 303, 307, 308];
-    join_all(statuses.map(|status| check("redirect", receiver.url(&format!("/{status}")), End::Status(status)))).await;
+    join_all(
+        statuses.map(|status| check("redirect", receiver.url(&format!("/{status}")), End::Status(status))),
+    )
+    .await;
     assert_eq!(elsewhere.connections(), 0);
 }
 
@@ -95,9 +98,13 @@ async fn what_breaks_is_told_by_its_class_and_in_words() {
     }
     // Nothing listens at a port that was free a moment ago.
     let closed = format!("http://127.0.0.1:{}/", free_port());
-    cases.push(check("closed", closed, End::Broken("refused", "the connection was refused")).map(drop).boxed());
+    cases.push(
+        check("closed", closed, End::Broken("refused", "the connection was refused")).map(drop).boxed(),
+    );
     let nowhere = "http://no-such-host.invalid/".to_owned();
-    cases.push(check("nowhere", nowhere, End::Broken("dns", "the host's name cannot be resolved")).map(drop).boxed());
+    cases.push(
+        check("nowhere", nowhere, End::Broken("dns", "the host's name cannot be resolved")).map(drop).boxed(),
+    );
     cases.push(Box::pin(async {
         let plain = Receiver::ok().await;
         let url = plain.url("/").replace("http:", "https:");
@@ -156,14 +163,16 @@ async fn an_answer_that_does_not_end_is_ended() {
     let delivery = check("endless", receiver.url("/"), End::Delivered(200)).await;
     let reply = &delivery["attempts"][0]["reply"];
     assert_eq!((text(reply, "body").len(), &reply["truncated"]), (16_384, &json!(true)));
-    poll::until(poll::SOON, "its connection is closed", async || receiver.endless_ended().then_some(())).await;
+    poll::until(poll::SOON, "its connection is closed", async || receiver.endless_ended().then_some(()))
+        .await;
     let sent = receiver.bytes_sent();
     assert!(sent < 64 << 20, "{sent} bytes were taken in");
 }
 
 #[tokio::test]
 async fn an_answer_that_is_no_text_does_no_harm() {
-    let receiver = Receiver::start(|_| Reply::Whole(500, Vec::new(), Bytes::from_static(b"\xff\x00<b>\xfe"))).await;
+    let receiver =
+        Receiver::start(|_| Reply::Whole(500, Vec::new(), Bytes::from_static(b"\xff\x00<b>\xfe"))).await;
     let delivery = check("bytes", receiver.url("/"), End::Status(500)).await;
     assert!(text(&delivery["attempts"][0]["reply"], "body").contains("<b>"), "{delivery}");
 }

@@ -17,7 +17,10 @@ async fn the_printed_lines_show_a_rejection_delivered() {
     let (show, steps) = lines.split_last().unwrap();
     for line in steps {
         let answer = shell(line);
-        assert!(serde_json::from_str::<Value>(&answer).is_ok_and(|answer| answer.get("error").is_none()), "{answer}");
+        assert!(
+            serde_json::from_str::<Value>(&answer).is_ok_and(|answer| answer.get("error").is_none()),
+            "{answer}"
+        );
     }
     let authorization = "Basic aXlvZmltM2VydTBia2l3ejpCdXFpY0Ixa3djeTRUbDlkaWtxUEI3RmtQd2REaDhmZA==";
     let shown = poll::until(poll::SOON, "the inspector shows the delivery", async || {

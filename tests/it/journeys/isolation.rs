@@ -41,7 +41,12 @@ fn walks(owner: &Tenant, key: &str, webhook: &str, delivery: &str) -> Vec<Walk> 
         walk("GET /v1/tenants", "/v1/tenants", None, 403),
         walk("GET /v1/tenants/{tenant}", &tenant, None, 403),
         walk("DELETE /v1/tenants/{tenant}", &tenant, None, 403),
-        walk("POST /v1/tenants/{tenant}/keys", format!("{tenant}/keys"), Some(json!({ "scopes": ["admin"] })), 403),
+        walk(
+            "POST /v1/tenants/{tenant}/keys",
+            format!("{tenant}/keys"),
+            Some(json!({ "scopes": ["admin"] })),
+            403,
+        ),
         walk("GET /v1/tenants/{tenant}/keys", format!("{tenant}/keys"), None, 403),
         walk("DELETE /v1/tenants/{tenant}/keys/{key}", format!("{tenant}/keys/{key}"), None, 403),
         walk(
@@ -57,7 +62,12 @@ fn walks(owner: &Tenant, key: &str, webhook: &str, delivery: &str) -> Vec<Walk> 
         walk("PATCH /v1/webhooks/{id}", format!("{webhook}?{named}"), Some(json!({ "active": false })), 403),
         walk("DELETE /v1/webhooks/{id}", &webhook, None, 404),
         walk("DELETE /v1/webhooks/{id}", format!("{webhook}?{named}"), None, 403),
-        walk("POST /v1/webhooks/{id}/secret/rotate", format!("{webhook}/secret/rotate"), Some(json!({})), 404),
+        walk(
+            "POST /v1/webhooks/{id}/secret/rotate",
+            format!("{webhook}/secret/rotate"),
+            Some(json!({})),
+            404,
+        ),
         walk("GET /v1/webhooks/{id}/deliveries", format!("{webhook}/deliveries"), None, 404),
         walk("GET /v1/webhooks/{id}/deliveries", format!("{webhook}/deliveries?{named}"), None, 403),
         walk("GET /v1/deliveries/{id}", format!("/v1/deliveries/{delivery}"), None, 404),
@@ -102,12 +112,7 @@ async fn a_stranger_gets_nowhere_on_any_route() {
 
     let stranger = world.tenant("stranger").await;
     let admin = stranger.client.bearer(&stranger.new_key(&json!({ "scopes": ["admin"] })).await);
-    let walks = walks(
-        &owner,
-        text(&keys["data"][0], "id"),
-        text(&webhook, "id"),
-        text(&delivery, "id"),
-    );
+    let walks = walks(&owner, text(&keys["data"][0], "id"), text(&webhook, "id"), text(&delivery, "id"));
     for walk in &walks {
         for client in [&stranger.client, &admin] {
             let (method, _) = walk.route.split_once(' ').unwrap();
@@ -141,7 +146,8 @@ async fn own_things(stranger: &Client, key: &str) {
     assert_eq!(seller.get("/integration/v1/webhooks").await.expect(200), json!({ "data": [] }));
     let hook = json!({ "uri": "https://example.com/", "event": "product:request:locked" });
     seller.post("/integration/v1/webhooks", &hook).await.expect(200);
-    for path in ["/integration/v1/webhooks/credentials", "/v1/webhooks/credentials", "/webhooks/credentials"] {
+    for path in ["/integration/v1/webhooks/credentials", "/v1/webhooks/credentials", "/webhooks/credentials"]
+    {
         seller.put(path, &json!({ "id": "stranger", "secret": "s" })).await.expect(200);
     }
     seller.delete("/integration/v1/webhooks?event=product:request:locked").await.expect(200);

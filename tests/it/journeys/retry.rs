@@ -29,9 +29,14 @@ async fn pause(label: &str, retry_after: fn() -> Option<String>) -> Duration {
     assert_eq!((&first["state"], &first["last_status"]), (&json!("pending"), &json!(500)), "{label}");
 
     let delivery = tenant.attempted(text(&webhook, "id"), &event, 2).await;
-    assert_eq!((&delivery["state"], &delivery["next_attempt_at"]), (&json!("delivered"), &Value::Null), "{label}");
+    assert_eq!(
+        (&delivery["state"], &delivery["next_attempt_at"]),
+        (&json!("delivered"), &Value::Null),
+        "{label}"
+    );
     let attempts = delivery["attempts"].as_array().unwrap();
-    let statuses: Vec<_> = attempts.iter().map(|attempt| attempt["reply"]["status"].as_u64().unwrap()).collect();
+    let statuses: Vec<_> =
+        attempts.iter().map(|attempt| attempt["reply"]["status"].as_u64().unwrap()).collect();
     assert_eq!(statuses, [500, 200], "{label}");
     assert_eq!(attempts[0], first["attempts"][0], "{label}: what is on record stays so");
     assert_eq!(attempts[0]["reply"]["body"], "not now", "{label}");
@@ -90,7 +95,8 @@ async fn a_receiver_that_is_gone_disables_its_webhook() {
         let shown = tenant.client.get(&path).await.expect(200);
         (shown["state"] == "disabled").then_some(shown)
     };
-    let shown = postrider_tests::poll::until(postrider_tests::poll::SOON, "it is disabled", is_disabled).await;
+    let shown =
+        postrider_tests::poll::until(postrider_tests::poll::SOON, "it is disabled", is_disabled).await;
     assert!(text(&shown, "disabled_reason").contains("410"), "{shown}");
 
     let next = tenant.publish("order.created", json!({})).await;

@@ -13,7 +13,8 @@ use serde_json::json;
 #[tokio::test]
 async fn no_secret_is_in_a_file_a_log_or_a_later_answer() {
     let world = World::start(Options { log: "trace", ..Options::default() });
-    let receiver = Receiver::start(|request| Reply::status(if request.path == "/bad" { 500 } else { 200 })).await;
+    let receiver =
+        Receiver::start(|request| Reply::status(if request.path == "/bad" { 500 } else { 200 })).await;
     let tenant = world.tenant("secrets").await;
     let webhook = tenant.webhook(&receiver.url("/"), &["*"]).await;
     tenant.webhook(&receiver.url("/bad"), &["*"]).await;
