@@ -31,12 +31,6 @@ pub(crate) struct Args {
     /// Where tenants, webhooks, events and deliveries are kept
     #[arg(long, env = "POSTRIDER_ENGINE", value_enum, default_value_t = Engine::Embedded)]
     pub(crate) engine: Engine,
-    /// DynamoDB's address, for `--engine aws` with a local server
-    #[arg(long, env = "AWS_ENDPOINT_URL_DYNAMODB", value_name = "URL")]
-    pub(crate) dynamodb_url: Option<String>,
-    /// SQS's address, for `--engine aws` with a local server
-    #[arg(long, env = "AWS_ENDPOINT_URL_SQS", value_name = "URL")]
-    pub(crate) sqs_url: Option<String>,
     /// Another template than the one that was built in
     #[arg(long, env = "POSTRIDER_TEMPLATE", value_name = "FILE")]
     pub(crate) template: Option<PathBuf>,
@@ -47,7 +41,7 @@ pub(crate) struct Args {
 pub(crate) enum Engine {
     /// SQLite, in one file
     Embedded,
-    /// `DynamoDB` and SQS; tables and queue by the environment variables that template.yaml sets
+    /// `DynamoDB`, SQS and KMS: names by the variables that template.yaml sets, addresses by `AWS_ENDPOINT_URL` and its siblings
     Aws,
 }
 

@@ -9,7 +9,7 @@ use postrider::{
     ports::{Policy, Ports},
 };
 use postrider_embedded::{Engine, QueueSettings};
-use postrider_lambda::{SystemClock, SystemDice};
+use postrider_lambda::{Settings, SystemClock, SystemDice};
 
 use crate::{
     Failed,
@@ -89,7 +89,41 @@ impl Housekeeping for Embedded {
     }
 }
 
-#[expect(clippy::unused_async, reason = "it will ask for AWS's configuration")]
-async fn aws(_: &Args, _: Policy) -> Result<Running, Failed> {
-    Err(Failed::Usage("the engine aws is not wired".into()))
+async fn aws(args: &Args, policy: Policy) -> Result<Running, Failed> {
+    let settings = Settings::from_env();
+    let config = postrider_aws::configuration().await;
+    let engine = postrider_aws::Engine::new(&config, settings.clone());
+    let deployed = settings.policy().map_err(|error| Failed::Usage(error.to_string()))?;
+    let ports = Ports {
+        store: Arc::new(engine.clone()),
+        queue: Arc::new(engine.clone()),
+        clock: Arc::new(SystemClock),
+        dice: Arc::new(SystemDice),
+        policy: Policy { operator_key: deployed.operator_key, ..policy },
+    };
+    if args.operator_key.is_none() && ports.policy.operator_key.is_none() {
+        let says = "the engine aws needs an operator's key: --operator-key, or POSTRIDER_OPERATOR_KEY_SHA256";
+        return Err(Failed::Usage(says.to_owned()));
+    }
+    Ok(Running { ports, source: Arc::new(Aws(engine)), housekeeping: None, is_new: false })
+}
+
+struct Aws(postrider_aws::Engine);
+
+#[async_trait]
+impl Source for Aws {
+    async fn receive(&self, max: usize, patience: Duration) -> Result<Vec<Record>, Error> {
+        let received = self.0.receive(max, patience).await?;
+        let record = |message: postrider_aws::Received| Record {
+            receipt: message.receipt,
+            body: message.body,
+            received: message.received,
+        };
+        Ok(received.into_iter().map(record).collect())
+    }
+
+    async fn settle(&self, done: Vec<String>, _failed: Vec<String>) -> Result<(), Error> {
+        // What failed comes again after the queue's visibility timeout, as on Lambda.
+        self.0.delete_messages(&done).await
+    }
 }

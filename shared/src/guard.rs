@@ -78,10 +78,10 @@ fn inner_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
         // The third is RFC 2765's "IPv4-translated" form, ::ffff:0:a.b.c.d.
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
         | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
-        | [0, 0, 0, 0, 0xffff, 0, high, low] => Some(join(high, low)),
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x2002, high, low, ..] => Some(join(high, low)),
         // RFC 8215 leaves the place of the IPv4 bits to the network: none of 64:ff9b:1::/48 is safe to dial.
         [0x64, 0xff9b, 1, ..] => Some(Ipv4Addr::LOCALHOST),
-        [0x2002, high, low, ..] => Some(join(high, low)),
         _ => None,
     }
 }

@@ -1,5 +1,7 @@
 //! `template.yaml` is the only list of routes: what the code serves, it names, and what it names is served.
 
+use std::collections::BTreeSet;
+
 use http::{Method, StatusCode};
 use postrider::{
     dialect::{self, Request},
@@ -102,9 +104,21 @@ fn what_the_dialects_serve_is_in_the_template() {
 
 #[test]
 fn each_route_is_named_once() {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = BTreeSet::new();
     for (method, path, function) in routes() {
-        assert!(seen.insert((method.clone(), path.clone())), "{function}: {method} {path}");
+        assert!(seen.insert(format!("{method} {path}")), "{function}: {method} {path}");
+    }
+}
+
+#[test]
+fn what_a_function_reads_of_its_environment_the_template_sets() {
+    let settings = include_str!("../../shared/lambda/src/settings.rs");
+    let read: BTreeSet<_> = settings.split('"').filter(|text| text.starts_with("POSTRIDER_")).collect();
+    assert!(read.len() >= 6, "{read:?}");
+    // Only tests set it; on AWS, nothing private is to be reached.
+    let never = "POSTRIDER_ALLOW_PRIVATE_TARGETS";
+    for name in read {
+        assert_eq!(TEMPLATE.contains(&format!("{name}:")), name != never, "{name}");
     }
 }
 

@@ -1,1 +1,94 @@
-//! The AWS engine: DynamoDB, SQS and KMS behind the ports.
+//! The AWS engine: `DynamoDB`, SQS and KMS behind the ports.
+//!
+//! The keys of each table stand in `ARCHITECTURE.md`; `template.yaml` makes the tables.
+
+mod cache;
+mod claims;
+mod deliveries;
+mod events;
+mod fault;
+mod item;
+mod keys;
+pub mod provision;
+mod queue;
+mod sealing;
+mod stranded;
+mod subscriptions;
+mod tenants;
+mod webhooks;
+
+use std::{sync::Arc, time::Duration};
+
+use aws_config::{BehaviorVersion, SdkConfig};
+use postrider::{
+    error::Error,
+    model::{KeyId, KeyRecord, TenantId, Topic, WebhookId},
+    ports::{Ports, Target},
+};
+use postrider_lambda::{Settings, SystemClock, SystemDice};
+
+use self::{cache::Brief, sealing::Sealer};
+pub use self::queue::Received;
+
+/// How long a key, once read, is taken for good: a revoked key works on for so long in other processes.
+const KEYS_KEPT: Duration = Duration::from_secs(5);
+/// How long a webhook, once read, is taken to be as it was.
+const TARGETS_KEPT: Duration = Duration::from_secs(2);
+/// How long the webhooks of a topic, once read, are taken for all of them.
+const MATCHING_KEPT: Duration = Duration::from_secs(1);
+
+/// AWS behind the ports; clones share clients and caches.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    db: aws_sdk_dynamodb::Client,
+    sqs: aws_sdk_sqs::Client,
+    settings: Settings,
+    sealer: Sealer,
+    keys: Brief<KeyId, Option<KeyRecord>>,
+    matching: Brief<(TenantId, Topic), Option<Arc<[WebhookId]>>>,
+    targets: Brief<(TenantId, WebhookId), Option<Arc<Target>>>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("settings", &self.0.settings).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Takes AWS's configuration and ours. Nothing is sent yet.
+    pub fn new(config: &SdkConfig, settings: Settings) -> Self {
+        let db = aws_sdk_dynamodb::Client::new(config);
+        let kms = aws_sdk_kms::Client::new(config);
+        let sealer = Sealer::new(db.clone(), kms, &settings);
+        Self(Arc::new(Inner {
+            db,
+            sqs: aws_sdk_sqs::Client::new(config),
+            settings,
+            sealer,
+            keys: Brief::new(KEYS_KEPT),
+            matching: Brief::new(MATCHING_KEPT),
+            targets: Brief::new(TARGETS_KEPT),
+        }))
+    }
+}
+
+/// AWS's configuration as every AWS tool finds it; `AWS_ENDPOINT_URL` and its siblings lead to local servers.
+pub async fn configuration() -> SdkConfig {
+    aws_config::load_defaults(BehaviorVersion::latest()).await
+}
+
+/// The ports of a deployed function.
+pub async fn ports(settings: &Settings) -> Result<Ports, Error> {
+    let policy = settings.policy().map_err(|error| Error::Internal(error.to_string()))?;
+    let engine = Engine::new(&configuration().await, settings.clone());
+    Ok(Ports {
+        store: Arc::new(engine.clone()),
+        queue: Arc::new(engine),
+        clock: Arc::new(SystemClock),
+        dice: Arc::new(SystemDice),
+        policy,
+    })
+}

@@ -171,11 +171,12 @@ async fn each_event_of_a_batch_has_a_result_of_its_own() {
         { "tenant": "somebody-else", "topic": "order.created" },
         { "id": "b-3", "topic": "order.paid" },
         5,
+        ["batch", "order.created", 1, "b-4", null],
     ]);
     let answer = tenant.client.post("/v1/events", &batch).await.expect(202);
     let results = answer["events"].as_array().unwrap();
     let statuses: Vec<_> = results.iter().map(|result| result["status"].as_u64().unwrap()).collect();
-    assert_eq!(statuses, [202, 202, 409, 422, 422, 400, 403, 202, 400], "{answer}");
+    assert_eq!(statuses, [202, 202, 409, 422, 422, 400, 403, 202, 400, 400], "{answer}");
     assert_eq!(results[0], json!({ "status": 202, "id": "b-1", "deliveries": 1 }));
     assert_eq!(results[1], results[0], "the same again in one batch");
     assert_eq!(results[7], json!({ "status": 202, "id": "b-3", "deliveries": 0 }));
@@ -212,6 +213,21 @@ async fn an_event_without_an_id_gets_one() {
     // The id that we gave can be given back.
     let again = json!({ "id": one["id"], "topic": "order.created" });
     assert_eq!(tenant.client.post("/v1/events", &again).await.expect(202), one);
+}
+
+#[tokio::test]
+async fn a_payload_may_be_as_deep_as_it_is_long() {
+    let (world, receiver) = (World::shared(), Receiver::ok().await);
+    let tenant = world.tenant("deep").await;
+    tenant.webhook(&receiver.url("/"), &["*"]).await;
+    let payload = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let body = Bytes::from(format!(r#"{{"id":"deep","topic":"order.created","payload":{payload}}}"#));
+    for _ in 0..2 {
+        let none = HeaderMap::new();
+        let answer = tenant.client.send_bytes(Method::POST, "/v1/events", Some(body.clone()), &none).await;
+        assert_eq!(answer.expect(202)["deliveries"], 1, "nothing takes it apart, so nothing overflows");
+    }
+    assert!(String::from_utf8_lossy(&receiver.first().await.body).contains(&payload));
 }
 
 #[tokio::test]

@@ -53,11 +53,9 @@ async fn no_route_takes_what_is_not_json() {
         }
     }
     let deep = Bytes::from([vec![b'['; 100_000], vec![b']'; 100_000]].concat());
-    for path in ["/v1/webhooks", "/v1/events"] {
-        let mut row = wrong(Method::POST, path, (), 400, "malformed");
-        row.body = Some(deep.clone());
-        table.push(row);
-    }
+    let mut row = wrong(Method::POST, "/v1/webhooks", (), 400, "malformed");
+    row.body = Some(deep);
+    table.push(row);
     stage.check(&stage.tenant.operator, &table, judge).await;
 }
 

@@ -1,0 +1,188 @@
+//! API keys: `key#K` / `key` finds one, `tenant#T` / `key#K` lists a tenant's.
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::{
+    operation::transact_write_items::TransactWriteItemsError,
+    types::{Delete, Put, TransactWriteItem},
+};
+use jiff::Timestamp;
+use postrider::{
+    error::Error,
+    model::{KeyHash, KeyId, KeyRecord, Scope, TenantId},
+    operation::{Page, PageRequest},
+    ports::Keys,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Engine,
+    fault::{fault, odd},
+    item::{Item, key, text},
+};
+
+/// A key's record as it lies in its items.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    id: KeyId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tenant: Option<TenantId>,
+    scopes: Vec<Scope>,
+    hash: String,
+    created_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Timestamp>,
+}
+
+fn item(record: &KeyRecord, pk: String, sk: String) -> Result<Item, Error> {
+    let kept = Kept {
+        id: record.id.clone(),
+        tenant: record.tenant.clone(),
+        scopes: record.scopes.clone(),
+        hash: record.hash.to_hex(),
+        created_at: record.created_at,
+        expires_at: record.expires_at,
+    };
+    let mut item: Item = serde_dynamo::to_item(kept).map_err(|_| odd("key"))?;
+    item.extend(key(pk, sk));
+    Ok(item)
+}
+
+fn record(item: Item) -> Result<KeyRecord, Error> {
+    let kept: Kept = serde_dynamo::from_item(item).map_err(|_| odd("key"))?;
+    Ok(KeyRecord {
+        id: kept.id,
+        tenant: kept.tenant,
+        scopes: kept.scopes,
+        hash: KeyHash::from_hex(&kept.hash).ok_or_else(|| odd("hash"))?,
+        created_at: kept.created_at,
+        expires_at: kept.expires_at,
+    })
+}
+
+fn main_key(id: &KeyId) -> (String, String) {
+    (format!("key#{id}"), "key".to_owned())
+}
+
+fn list_key(tenant: &TenantId, id: &KeyId) -> (String, String) {
+    (format!("tenant#{tenant}"), format!("key#{id}"))
+}
+
+#[async_trait]
+impl Keys for Engine {
+    async fn key(&self, id: &KeyId) -> Result<Option<KeyRecord>, Error> {
+        if let Some(known) = self.0.keys.get(id) {
+            return Ok(known);
+        }
+        let generation = self.0.keys.generation();
+        let (pk, sk) = main_key(id);
+        let get = self.0.db.get_item().table_name(&self.0.settings.keys_table).set_key(Some(key(pk, sk)));
+        let found = get.send().await.map_err(fault("reading a key"))?.item.map(record).transpose()?;
+        self.0.keys.put(id.clone(), generation, found.clone());
+        Ok(found)
+    }
+
+    async fn add_key(&self, record: &KeyRecord) -> Result<(), Error> {
+        let (pk, sk) = main_key(&record.id);
+        let mut writes = vec![self.put_key(item(record, pk, sk)?)?];
+        if let Some(tenant) = &record.tenant {
+            let (pk, sk) = list_key(tenant, &record.id);
+            writes.push(self.put_key(item(record, pk, sk)?)?);
+        }
+        let write = self.0.db.transact_write_items().set_transact_items(Some(writes));
+        write.send().await.map_err(fault("adding a key"))?;
+        self.0.keys.void();
+        Ok(())
+    }
+
+    async fn keys(&self, tenant: &TenantId, page: &PageRequest) -> Result<Page<KeyRecord>, Error> {
+        let table = &self.0.settings.keys_table;
+        let found = self.page(table, format!("tenant#{tenant}"), "key#", page, |item| record(item).map(Some));
+        found.await
+    }
+
+    async fn remove_key(&self, tenant: &TenantId, id: &KeyId) -> Result<bool, Error> {
+        let delete = |(pk, sk), condition: Option<&str>| {
+            let delete = Delete::builder()
+                .table_name(&self.0.settings.keys_table)
+                .set_key(Some(key(pk, sk)))
+                .set_condition_expression(condition.map(str::to_owned));
+            delete
+                .build()
+                .map(|delete| TransactWriteItem::builder().delete(delete).build())
+                .map_err(|_| odd("delete"))
+        };
+        let writes = vec![
+            delete(list_key(tenant, id), Some("attribute_exists(pk)"))?,
+            delete(main_key(id), None)?,
+        ];
+        let write = self.0.db.transact_write_items().set_transact_items(Some(writes)).send().await;
+        self.0.keys.void();
+        match write {
+            Ok(_) => Ok(true),
+            Err(error) if is_cancelled(error.as_service_error()) => Ok(false),
+            Err(error) => Err(fault("removing a key")(error)),
+        }
+    }
+}
+
+/// Whether a condition was not met, as against a conflict with another transaction.
+fn is_cancelled(error: Option<&TransactWriteItemsError>) -> bool {
+    match error {
+        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled
+            .cancellation_reasons()
+            .iter()
+            .any(|reason| reason.code() == Some("ConditionalCheckFailed")),
+        _ => false,
+    }
+}
+
+impl Engine {
+    fn put_key(&self, item: Item) -> Result<TransactWriteItem, Error> {
+        let put = Put::builder().table_name(&self.0.settings.keys_table).set_item(Some(item)).build();
+        put.map(|put| TransactWriteItem::builder().put(put).build()).map_err(|_| odd("put"))
+    }
+
+    /// One page of the items below a partition key whose sort keys begin alike. `read` may pass an item over.
+    pub(crate) async fn page<T>(
+        &self,
+        table: &str,
+        pk: String,
+        prefix: &str,
+        page: &PageRequest,
+        read: impl Fn(Item) -> Result<Option<T>, Error>,
+    ) -> Result<Page<T>, Error> {
+        let mut start = page.after.as_ref().map(|after| key(pk.clone(), format!("{prefix}{after}")));
+        let mut items = Vec::new();
+        let mut last: Option<String> = None;
+        loop {
+            let mut query = self.0.db.query().table_name(table).expression_attribute_values(":pk", text(pk.clone()));
+            // A key condition takes no empty text.
+            query = if prefix.is_empty() {
+                query.key_condition_expression("pk = :pk")
+            } else {
+                query
+                    .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+                    .expression_attribute_values(":prefix", text(prefix))
+            };
+            let query = query
+                .consistent_read(true)
+                .set_exclusive_start_key(start.take())
+                .set_limit(i32::try_from(page.limit).ok().map(|limit| limit.saturating_add(1)));
+            let found = query.send().await.map_err(fault("listing"))?;
+            for item in found.items.unwrap_or_default() {
+                let sk = crate::item::Read::text(&item, "sk")?.trim_start_matches(prefix).to_owned();
+                if let Some(value) = read(item)? {
+                    if items.len() == page.limit {
+                        return Ok(Page { items, next: last });
+                    }
+                    items.push(value);
+                    last = Some(sk);
+                }
+            }
+            start = found.last_evaluated_key;
+            if start.is_none() {
+                return Ok(Page { items, next: None });
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Finding first attempts that no record shows: events by the minute, then their deliveries by key.
+
+use std::collections::HashSet;
+
+use aws_sdk_dynamodb::types::KeysAndAttributes;
+use futures::future::try_join_all;
+use jiff::Timestamp;
+use postrider::{
+    error::Error,
+    hint::Hint,
+    model::DeliveryId,
+    operation::{Page, PageRequest},
+};
+use uuid::Uuid;
+
+use crate::{
+    Engine,
+    deliveries::delivery_key,
+    events::webhooks,
+    fault::{fault, odd},
+    item::{Item, Read, text},
+};
+
+/// Partitions of a minute: each takes 1,000 writes a second.
+const SHARDS: u8 = 8;
+/// Keys of one `BatchGetItem` at most.
+const BATCH: usize = 100;
+
+/// The index partition of an event.
+pub(crate) fn bucket(uid: Uuid, accepted_at: Timestamp) -> String {
+    let shard = uid.as_bytes()[15] % SHARDS;
+    format!("{}#{shard}", accepted_at.as_second().div_euclid(60))
+}
+
+impl Engine {
+    /// A page is one minute, whatever its limit: the cursor is the next one.
+    pub(crate) async fn stranded_in(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        page: &PageRequest,
+    ) -> Result<Page<Hint>, Error> {
+        let last = until.as_second().div_euclid(60);
+        let mut minute = match &page.after {
+            None => from.as_second().div_euclid(60),
+            Some(after) => after.parse().map_err(|_| Error::invalid("cursor", "is not one that we gave"))?,
+        };
+        let window = from.as_millisecond()..=until.as_millisecond();
+        while minute <= last {
+            let shards = (0..SHARDS).map(|shard| self.hints_of(format!("{minute}#{shard}")));
+            let hints = try_join_all(shards).await?.into_iter().flatten();
+            // An event's number begins with the milliseconds of its acceptance.
+            let inside = |hint: &Hint| {
+                let millis = i64::try_from(hint.delivery.event.as_u128() >> 80).unwrap_or_default();
+                window.contains(&millis) && millis < until.as_millisecond()
+            };
+            let items = self.unrecorded(hints.filter(inside).collect()).await?;
+            minute += 1;
+            if !items.is_empty() {
+                let next = (minute <= last).then(|| minute.to_string());
+                return Ok(Page { items, next });
+            }
+        }
+        Ok(Page { items: Vec::new(), next: None })
+    }
+
+    async fn hints_of(&self, bucket: String) -> Result<Vec<Hint>, Error> {
+        let mut hints = Vec::new();
+        let mut start = None;
+        loop {
+            let query = self
+                .0
+                .db
+                .query()
+                .table_name(&self.0.settings.events_table)
+                .index_name("by_minute")
+                .key_condition_expression("#bucket = :bucket")
+                .expression_attribute_names("#bucket", "bucket")
+                .expression_attribute_values(":bucket", text(&bucket))
+                .set_exclusive_start_key(start);
+            let found = query.send().await.map_err(fault("reading events by the minute"))?;
+            for item in found.items.unwrap_or_default() {
+                let uid = item.parsed("uid")?;
+                for webhook in webhooks(&item)? {
+                    hints.push(Hint {
+                        tenant: item.parsed("tenant")?,
+                        event: item.parsed("event_id")?,
+                        delivery: DeliveryId { event: uid, webhook },
+                        attempt: 1,
+                        fresh_at: None,
+                    });
+                }
+            }
+            start = found.last_evaluated_key;
+            if start.is_none() {
+                return Ok(hints);
+            }
+        }
+    }
+
+    async fn unrecorded(&self, hints: Vec<Hint>) -> Result<Vec<Hint>, Error> {
+        let table = &self.0.settings.deliveries_table;
+        let mut recorded: HashSet<(String, String)> = HashSet::new();
+        for batch in hints.chunks(BATCH) {
+            let mut left: Vec<Item> = batch.iter().map(|hint| delivery_key(hint.delivery)).collect();
+            while !left.is_empty() {
+                let keys = KeysAndAttributes::builder().set_keys(Some(left)).projection_expression("pk, sk");
+                let keys = keys.build().map_err(|_| odd("keys"))?;
+                let read = self.0.db.batch_get_item().request_items(table, keys).send().await;
+                let read = read.map_err(fault("looking for records"))?;
+                for item in read.responses.unwrap_or_default().remove(table).unwrap_or_default() {
+                    recorded.insert((item.text("pk")?.to_owned(), item.text("sk")?.to_owned()));
+                }
+                left = read.unprocessed_keys.unwrap_or_default().remove(table).map(|k| k.keys).unwrap_or_default();
+            }
+        }
+        let missing = |hint: &Hint| {
+            let id = hint.delivery;
+            !recorded.contains(&(id.webhook.to_string(), id.event.simple().to_string()))
+        };
+        Ok(hints.into_iter().filter(missing).collect())
+    }
+}
