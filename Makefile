@@ -82,6 +82,10 @@ $(FUNCTIONS:%=invoke-%): invoke-%: $(TOOLS)/venv.stamp
 	$(WITH_VENV) cargo lambda invoke --invoke-address 127.0.0.1 --invoke-port $(WATCH_PORT) \
 		--data-file tests/events/$(EVENT).json $*
 
+.PHONY: invoke-story
+invoke-story: $(TOOLS)/venv.stamp ## Register, grant, publish and deliver, over `make servers` and `make watch`
+	$(WITH_VENV) python3 tools/story $(WATCH_PORT) http://127.0.0.1:$(MINISTACK_PORT)
+
 # ---- Tools: in .tools, once ----
 
 .PHONY: tools java lock clean clean-tools

@@ -1,8 +1,10 @@
-"""Makes the tables and queues of template.yaml on local servers, each named by its logical id.
+"""Makes the tables, queues and key of template.yaml on local servers, each table and queue named by its logical id,
+and the tenant whose key the events in tests/events carry.
 
 Use: provision.py TEMPLATE DYNAMODB_URL SQS_URL
 """
 
+import hashlib
 import sys
 import time
 
@@ -20,6 +22,28 @@ CLIENT = {
 # What CloudFormation takes and CreateTable does not, or not in this shape.
 NOT_OF_CREATE_TABLE = {"PointInTimeRecoverySpecification", "SSESpecification", "TimeToLiveSpecification"}
 START_SECONDS = 30
+# Good on these servers alone: it is the key of tests/events.
+DEMO_KEY = "prk_demo000000000000_0123456789abcdefghijklmnopqrstuv"
+
+
+def demo_tenant(dynamodb):
+    """A tenant with a key, as the registration function writes them."""
+    created = 1_600_000_000_000_000
+    tenant = {"id": {"S": "demo"}, "name": {"S": "Demo"}, "created_at": {"N": str(created)}}
+    counters = {"last_number": {"N": "0"}, "webhook_count": {"N": "0"}}
+    meta = {"pk": {"S": "tenant#demo"}, "sk": {"S": "meta"}, **tenant, **counters}
+    dynamodb.put_item(TableName="WebhooksTable", Item=meta)
+    dynamodb.put_item(TableName="WebhooksTable", Item={"pk": {"S": "tenants"}, "sk": {"S": "demo"}, **tenant})
+    key_id = DEMO_KEY.split("_")[1]
+    key = {
+        "id": {"S": key_id},
+        "tenant": {"S": "demo"},
+        "scopes": {"L": [{"S": "publish"}, {"S": "manage"}]},
+        "hash": {"S": hashlib.sha256(DEMO_KEY.encode()).hexdigest()},
+        "created_at": {"S": "2020-09-13T12:26:40Z"},
+    }
+    for pk, sk in [(f"key#{key_id}", "key"), ("tenant#demo", f"key#{key_id}")]:
+        dynamodb.put_item(TableName="KeysTable", Item={"pk": {"S": pk}, "sk": {"S": sk}, **key})
 
 
 def wait_for(call):
@@ -39,6 +63,7 @@ def main(template, dynamodb_url, sqs_url):
         resources = yaml_parse(file.read())["Resources"]
     dynamodb = boto3.client("dynamodb", endpoint_url=dynamodb_url, **CLIENT)
     sqs = boto3.client("sqs", endpoint_url=sqs_url, **CLIENT)
+    kms = boto3.client("kms", endpoint_url=sqs_url, **CLIENT)
     wait_for(dynamodb.list_tables)
     wait_for(sqs.list_queues)
     for name, resource in resources.items():
@@ -54,6 +79,11 @@ def main(template, dynamodb_url, sqs_url):
         elif resource["Type"] == "AWS::SQS::Queue":
             attributes = {"VisibilityTimeout": str(properties.get("VisibilityTimeout", 30))}
             print(f"queue {sqs.create_queue(QueueName=name, Attributes=attributes)['QueueUrl']}")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    kms.create_alias(AliasName="alias/postrider", TargetKeyId=key)
+    print("key alias/postrider")
+    demo_tenant(dynamodb)
+    print(f"tenant demo, key {DEMO_KEY}")
 
 
 if __name__ == "__main__":

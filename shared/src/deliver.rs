@@ -62,8 +62,7 @@ pub async fn deliver(
     if target.webhook.state != State::Active {
         return park(ports, delivery).await;
     }
-    let dialect = dialect::named(&target.webhook.dialect)
-        .ok_or_else(|| Error::Internal(format!("no dialect is called {:?}", target.webhook.dialect)))?;
+    let dialect = dialect::named(&target.webhook.dialect)?;
     let posting = Posting { target: &target, event: &event, delivery: delivery.id, attempt: hint.attempt, now };
     let exchange = exchange(post, dialect, &posting).await;
     settle(ports, delivery, &target, exchange, dialect.rules(), hint.attempt, now).await

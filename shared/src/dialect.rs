@@ -80,6 +80,10 @@ pub trait Dialect: Sync {
     fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response;
     /// Its names of topics: canonical, and its own.
     fn topics(&self) -> &'static [(&'static str, &'static str)];
+    /// Whether a tenant may have one webhook a topic, so that the topic names the webhook.
+    fn is_exclusive(&self) -> bool {
+        false
+    }
     /// Builds the message of a delivery.
     fn message(&self, posting: &Posting<'_>) -> Result<Message, Error>;
     /// How it delivers.
@@ -95,9 +99,10 @@ pub fn of(request: &Request) -> &'static dyn Dialect {
     ALL.iter().copied().find(|dialect| dialect.claims(request.method(), path)).unwrap_or(&v1::V1)
 }
 
-/// The dialect of that name.
-pub fn named(name: &str) -> Option<&'static dyn Dialect> {
-    ALL.iter().copied().find(|dialect| dialect.name() == name)
+/// The dialect of that name, as a webhook's record has it.
+pub fn named(name: &str) -> Result<&'static dyn Dialect, Error> {
+    let found = ALL.iter().copied().find(|dialect| dialect.name() == name);
+    found.ok_or_else(|| Error::Internal(format!("no dialect is called {name:?}")))
 }
 
 /// The canonical topic for a name of any dialect's.

@@ -103,8 +103,6 @@ pub struct Draft {
     pub headers: Vec<Header>,
     /// Whether it gets a signing secret at once. Only for dialects that can show it to its owner.
     pub signed: bool,
-    /// Whether the dialect allows one webhook a topic.
-    pub one_per_topic: bool,
 }
 
 /// What is to change in a webhook; none: stays.

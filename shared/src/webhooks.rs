@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 
 use crate::{
     access::Principal,
+    dialect,
     error::Error,
     model::{Header, SigningSecret, State, TargetUrl, TenantId, Webhook, WebhookId},
     operation::{Asked, Change, Draft, Outcome, PageRequest, Selector},
@@ -41,7 +42,8 @@ pub async fn create(
         updated_at: now,
     };
     let quota = ports.policy.webhooks_per_tenant;
-    match ports.store.add_webhook(&webhook, draft.one_per_topic, quota).await? {
+    let exclusive = dialect::named(draft.dialect)?.is_exclusive();
+    match ports.store.add_webhook(&webhook, exclusive, quota).await? {
         Added::Webhook(webhook) => Ok(Outcome::WebhookCreated(*webhook)),
         Added::TopicTaken => Err(Error::Conflict("there is a webhook for this topic already".into())),
         Added::OverQuota => Err(Error::Quota(format!("a tenant may have {quota} webhooks"))),
@@ -85,11 +87,21 @@ pub async fn update(
     let tenant = principal.tenant_for(asked.tenant.as_ref())?;
     let url = change.url.as_deref().map(|url| target(ports, url)).transpose()?;
     let headers = change.headers.map(distinct).transpose()?;
+    if change.topics.is_some() {
+        let webhook = find(ports, &tenant, asked, which).await?;
+        if dialect::named(&webhook.dialect)?.is_exclusive() {
+            return Err(Error::invalid("topics", "cannot change: in this webhook's API they are its name"));
+        }
+    }
     let changed = edit(ports, &tenant, asked, which, |webhook| {
         if let Some(name) = &change.name {
             webhook.name.clone_from(name);
         }
         if let Some(url) = &url {
+            // What was said of the old URL does not hold for a new one.
+            if webhook.url != *url && matches!(webhook.state, State::Disabled { .. }) {
+                webhook.state = State::Active;
+            }
             webhook.url.clone_from(url);
         }
         if let Some(topics) = &change.topics {

@@ -4,6 +4,7 @@
 
 mod api;
 mod bad_input;
+mod contract;
 mod dialects;
 mod guard;
 mod journeys;

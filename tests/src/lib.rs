@@ -16,5 +16,6 @@ pub mod client;
 pub mod poll;
 pub mod receiver;
 pub mod rng;
+pub mod servers;
 pub mod tenant;
 pub mod world;

@@ -248,21 +248,23 @@ pub fn free_port() -> u16 {
 
 /// The runner's executable, which cargo brings up to date once for each test binary.
 pub fn runner() -> &'static Path {
-    static RUNNER: OnceLock<PathBuf> = OnceLock::new();
-    RUNNER.get_or_init(|| {
-        // target/<profile>/deps/it-<hash>
-        let own = std::env::current_exe().expect("this binary has a path");
-        let profile = own.ancestors().nth(2).expect("it lies in deps");
-        let target = profile.parent().expect("it lies in the target directory");
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--workspace", "--bin", "postrider", "--target-dir"]).arg(target);
-        cargo.current_dir(repository());
-        if profile.ends_with("release") {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().expect("cargo can be started").success(), "the runner does not build");
-        profile.join("postrider")
-    })
+    static RUNNER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    RUNNER.get_or_init(build).as_deref().expect("the runner builds")
+}
+
+fn build() -> Option<PathBuf> {
+    // target/<profile>/deps/it-<hash>
+    let own = std::env::current_exe().expect("this binary has a path");
+    let profile = own.ancestors().nth(2).expect("it lies in deps");
+    let target = profile.parent().expect("it lies in the target directory");
+    let mut cargo = Command::new(env!("CARGO"));
+    // The whole workspace is selected as `make test` does, for features are the union of what is selected.
+    cargo.args(["build", "--quiet", "--workspace", "--bin", "postrider", "--target-dir"]).arg(target);
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    let status = cargo.current_dir(repository()).status().expect("cargo can be started");
+    status.success().then(|| profile.join("postrider"))
 }
 
 /// The top of the repository.

@@ -33,7 +33,7 @@ const KEPT: usize = 16 * 1024;
 /// left frozen.
 const IDLE: Duration = Duration::from_secs(10);
 /// Unused connections to one host at most.
-const IDLE_PER_HOST: usize = 256;
+const IDLE_PER_HOST: usize = 512;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the operator decided about the way out.

@@ -68,6 +68,10 @@ impl Dialect for Tiki {
         tiki_catalogue::TOPICS
     }
 
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+
     fn message(&self, posting: &Posting<'_>) -> Result<Message, Error> {
         #[derive(Serialize)]
         struct Head<'a> {
@@ -115,7 +119,6 @@ impl Tiki {
                     topics: vec![TopicPattern::One(topic)],
                     headers: Vec::new(),
                     signed: false,
-                    one_per_topic: true,
                 };
                 Ok(Operation::CreateWebhook(asked, draft))
             }

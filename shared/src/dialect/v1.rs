@@ -200,7 +200,6 @@ fn register(request: &Request) -> Result<Operation, Error> {
         topics: topics(&mut fields)?.ok_or_else(|| Error::invalid("topics", "is required"))?,
         headers: headers(&mut fields)?.unwrap_or_default(),
         signed: true,
-        one_per_topic: false,
     };
     fields.end()?;
     Ok(Operation::CreateWebhook(asked, draft))

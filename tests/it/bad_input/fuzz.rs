@@ -81,7 +81,11 @@ fn path(rng: &mut Rng, known: &[String]) -> String {
     if rng.below(3) == 0 {
         return rng.pick(known).clone();
     }
-    let mut path: String = (0..=rng.below(5)).map(|_| format!("/{}", rng.pick(&WORDS))).collect();
+    let mut path = String::new();
+    for _ in 0..=rng.below(5) {
+        path.push('/');
+        path += *rng.pick(&WORDS);
+    }
     if rng.below(4) == 0 {
         let queries = ["?", "?limit=", "?cursor=", "?tenant=", "?event=", "?limit=1&cursor="];
         path += *rng.pick(&queries);
@@ -94,8 +98,8 @@ fn value(rng: &mut Rng, depth: usize) -> Value {
     match rng.below(if depth == 0 { 6 } else { 8 }) {
         0 => Value::Null,
         1 => json!(rng.below(2) == 0),
-        2 => json!(rng.next()),
-        3 => json!(f64::from_bits(rng.next())),
+        2 => json!(rng.number()),
+        3 => json!(f64::from_bits(rng.number())),
         4 => json!("x".repeat(rng.index(5000))),
         5 => json!(rng.pick(&TEXTS)),
         6 => (0..rng.below(4)).map(|_| value(rng, depth - 1)).collect(),

@@ -17,8 +17,9 @@ fn judge(answer: &Answer, names: &'static str) {
     assert!(!text(&problem, "title").is_empty(), "{answer}");
     let detail = text(&problem, "detail");
     assert!(!detail.is_empty(), "{answer}");
-    let named = names == kind || problem["field"] == names || (kind == "malformed" && detail.contains(names));
-    assert!(named, "it is to name {names:?}: {answer}");
+    let is_said =
+        names == kind || problem["field"] == names || (kind == "malformed" && detail.contains(names));
+    assert!(is_said, "it is to name {names:?}: {answer}");
 }
 
 /// A body with one field changed, or taken away where `value` is null.

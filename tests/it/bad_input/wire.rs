@@ -56,7 +56,7 @@ async fn a_request_that_is_not_http_is_refused_or_closed() {
         ),
         ("\0\0\0\0".to_owned(), &[400]),
         ("SSH-2.0-x\r\n".to_owned(), &[400]),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), &[400]),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), &[400, 0]),
         (String::new(), &[0]),
     ] {
         let status = say(request.as_bytes(), PATIENCE).await;

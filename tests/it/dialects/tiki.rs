@@ -197,3 +197,22 @@ async fn tikis_api_shows_tikis_webhooks_alone() {
     let left = tenant.client.get("/v1/webhooks").await.expect(200);
     assert_eq!(left["data"][0]["dialect"], "v1", "our own stays");
 }
+
+#[tokio::test]
+async fn our_own_api_changes_all_of_tikis_webhook_but_its_event() {
+    let tenant = World::shared().tenant("tiki-patched").await;
+    let seller = tenant.client.tiki(&tenant.key);
+    tenant.tiki_webhook("https://example.com/old", REJECTED).await;
+    let shown = tenant.client.get("/v1/webhooks").await.expect(200);
+    let path = format!("/v1/webhooks/{}", text(&shown["data"][0], "id"));
+    for topics in [json!(["product_request.locked"]), json!(["*"]), json!([REJECTED, "order.created"])] {
+        let problem = tenant.client.patch(&path, &json!({ "topics": topics })).await.expect(422);
+        assert_eq!(problem["field"], "topics", "there the event is the webhook's name");
+    }
+    tenant.client.patch(&path, &json!({ "url": "https://example.com/new" })).await.expect(200);
+    let hook = json!({ "uri": "https://example.com/new", "event": REJECTED });
+    assert_eq!(seller.get(WEBHOOKS).await.expect(200), json!({ "data": [hook] }));
+    tenant.client.delete(&path).await.expect(204);
+    assert_eq!(seller.get(WEBHOOKS).await.expect(200), json!({ "data": [] }));
+    seller.post(WEBHOOKS, &hook).await.expect(200);
+}

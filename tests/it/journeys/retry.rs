@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822::DateTimePrinter};
 use postrider_tests::{
+    poll,
     receiver::{Receiver, Reply},
     tenant::text,
     world::World,
@@ -95,8 +96,7 @@ async fn a_receiver_that_is_gone_disables_its_webhook() {
         let shown = tenant.client.get(&path).await.expect(200);
         (shown["state"] == "disabled").then_some(shown)
     };
-    let shown =
-        postrider_tests::poll::until(postrider_tests::poll::SOON, "it is disabled", is_disabled).await;
+    let shown = poll::until(poll::SOON, "it is disabled", is_disabled).await;
     assert!(text(&shown, "disabled_reason").contains("410"), "{shown}");
 
     let next = tenant.publish("order.created", json!({})).await;
@@ -109,4 +109,9 @@ async fn a_receiver_that_is_gone_disables_its_webhook() {
     assert_eq!((&resumed["state"], &resumed["disabled_reason"]), (&json!("active"), &Value::Null));
     tenant.publish("order.created", json!({})).await;
     gone.wait(2).await;
+
+    // What was said of one URL does not hold for another.
+    poll::until(poll::SOON, "it is disabled again", is_disabled).await;
+    let moved = tenant.client.patch(&path, &json!({ "url": alive.url("/moved") })).await.expect(200);
+    assert_eq!(moved["state"], "active");
 }

@@ -1,0 +1,77 @@
+//! The receiving end of a queue, which is no port: each engine's consumer has its own.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use postrider::{hint::Hint, model::Event};
+
+/// How long one look waits for a message.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+pub(crate) enum Inbox {
+    Embedded(postrider_embedded::Engine),
+    Aws { engine: postrider_aws::Engine, dead_letters: postrider_aws::Engine },
+}
+
+/// A message that was handed out.
+#[derive(Debug)]
+pub(crate) struct Message {
+    token: Token,
+    pub(crate) hint: Hint,
+    pub(crate) event: Option<Arc<Event>>,
+    pub(crate) received: u32,
+}
+
+#[derive(Debug, Clone)]
+enum Token {
+    Embedded(i64),
+    Aws(String),
+}
+
+impl Message {
+    fn new(token: Token, body: &str, received: u32) -> Self {
+        let (hint, event) = Hint::read(body).unwrap();
+        Self { token, hint, event, received }
+    }
+}
+
+impl Inbox {
+    /// Looks once.
+    pub(crate) async fn receive(&self, max: usize) -> Vec<Message> {
+        match self {
+            Self::Embedded(engine) => {
+                let found = engine.receive(max, PATIENCE, Timestamp::now).await.unwrap();
+                let read = |m: postrider_embedded::Received| {
+                    Message::new(Token::Embedded(m.id), &m.body, m.received)
+                };
+                found.into_iter().map(read).collect()
+            }
+            Self::Aws { engine, .. } => {
+                let found = engine.receive(max, PATIENCE).await.unwrap();
+                let read =
+                    |m: postrider_aws::Received| Message::new(Token::Aws(m.receipt), &m.body, m.received);
+                found.into_iter().map(read).collect()
+            }
+        }
+    }
+
+    pub(crate) async fn delete(&self, message: &Message) {
+        match (self, message.token.clone()) {
+            (Self::Embedded(engine), Token::Embedded(id)) => engine.delete(vec![id]).await.unwrap(),
+            (Self::Aws { engine, .. }, Token::Aws(receipt)) => {
+                engine.delete_messages(&[receipt]).await.unwrap()
+            }
+            _ => panic!("another queue's message"),
+        }
+    }
+
+    /// Whether there is a dead letter. Where that means receiving it, this finds it once.
+    pub(crate) async fn has_dead_letter(&self) -> bool {
+        match self {
+            Self::Embedded(engine) => engine.dead_letters().await.unwrap() > 0,
+            Self::Aws { dead_letters, .. } => {
+                !dead_letters.receive(1, Duration::ZERO).await.unwrap().is_empty()
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Things to store: valid, and no two alike.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use postrider::{
+    hint::Hint,
+    model::{
+        Attempt, Delivery, DeliveryState, Event, Failure, Header, KeyHash, KeyId, KeyRecord, Payload, Phases,
+        Reply, Scope, Secret, SigningSecret, State, TargetUrl, Tenant, TenantId, Topic, TopicPattern,
+        Webhook, WebhookId,
+    },
+    operation::PageRequest,
+    ports::{Added, Store},
+};
+use uuid::Uuid;
+
+pub(crate) const V1: &str = "v1";
+pub(crate) const TIKI: &str = "tiki";
+/// More webhooks than any test makes.
+pub(crate) const MANY: usize = 1000;
+
+fn count() -> u64 {
+    static COUNT: AtomicU64 = AtomicU64::new(1);
+    COUNT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Now, in the microseconds that stores keep.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_microsecond(Timestamp::now().as_microsecond()).unwrap()
+}
+
+pub(crate) fn secs(seconds: i64) -> SignedDuration {
+    SignedDuration::from_secs(seconds)
+}
+
+pub(crate) fn millis(milliseconds: i64) -> SignedDuration {
+    SignedDuration::from_millis(milliseconds)
+}
+
+/// A version 7 UUID; of the same millisecond, the later made sorts later.
+pub(crate) fn uuid_at(at: Timestamp) -> Uuid {
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&count().to_be_bytes());
+    let since = u64::try_from(at.as_millisecond()).unwrap();
+    uuid::Builder::from_unix_timestamp_millis(since, &random).into_uuid()
+}
+
+pub(crate) fn tenant_id() -> TenantId {
+    format!("tenant-{}", count()).parse().unwrap()
+}
+
+pub(crate) fn topic(name: &str) -> Topic {
+    name.parse().unwrap()
+}
+
+pub(crate) fn patterns(names: &[&str]) -> Vec<TopicPattern> {
+    names.iter().map(|name| TopicPattern::try_from((*name).to_owned()).unwrap()).collect()
+}
+
+pub(crate) fn tenant(id: &TenantId) -> Tenant {
+    Tenant { id: id.clone(), name: "Bên bán «1» ☃".into(), created_at: now() }
+}
+
+/// A tenant that is in the store.
+pub(crate) async fn kept_tenant(store: &dyn Store) -> TenantId {
+    let id = tenant_id();
+    assert!(store.add_tenant(&tenant(&id)).await.unwrap());
+    id
+}
+
+/// A webhook with something in every field.
+pub(crate) fn webhook(tenant: &TenantId, dialect: &str, topics: &[&str]) -> Webhook {
+    let made = now();
+    let current = SigningSecret::generate(&count().to_be_bytes().repeat(3));
+    let retiring = SigningSecret { retires_at: Some(made + secs(3600)), ..SigningSecret::generate(&[7; 24]) };
+    let header = |name, value| Header::new(name, value).unwrap();
+    Webhook {
+        id: WebhookId(uuid_at(made)),
+        tenant: tenant.clone(),
+        number: 0,
+        dialect: dialect.to_owned(),
+        name: Some("orders → billing".into()),
+        url: TargetUrl::parse("https://例え.jp/hook?x=%20&y=1", false).unwrap(),
+        topics: patterns(topics),
+        headers: vec![header("x-first", "a, b;c=\"d\""), header("x-second", "\t~ ")],
+        state: State::Disabled { reason: "the receiver answered 410 Gone".into() },
+        secrets: vec![current, retiring],
+        created_at: made,
+        updated_at: made,
+    }
+}
+
+/// A webhook that is in the store, as the store has it.
+pub(crate) async fn kept_webhook(store: &dyn Store, tenant: &TenantId, topics: &[&str]) -> Webhook {
+    added(store.add_webhook(&webhook(tenant, V1, topics), false, MANY).await.unwrap())
+}
+
+pub(crate) fn added(added: Added) -> Webhook {
+    match added {
+        Added::Webhook(webhook) => *webhook,
+        refused => panic!("{refused:?}"),
+    }
+}
+
+pub(crate) fn key(tenant: Option<&TenantId>) -> KeyRecord {
+    let id: KeyId = format!("{:016}", count()).parse().unwrap();
+    KeyRecord {
+        hash: KeyHash::of(&Secret::new(format!("prk_{id}"))),
+        id,
+        tenant: tenant.cloned(),
+        scopes: vec![Scope::Publish, Scope::Manage],
+        created_at: now(),
+        expires_at: Some(now() + secs(86_400)),
+    }
+}
+
+pub(crate) fn event_at(tenant: &TenantId, webhooks: &[WebhookId], at: Timestamp) -> Event {
+    let uid = uuid_at(at);
+    Event {
+        tenant: tenant.clone(),
+        id: format!("order:{}", uid.simple()).parse().unwrap(),
+        uid,
+        topic: topic("order.created"),
+        payload: Payload::from_store(r#"{ "price": 1.10, "b": 1, "a": "é\u00e9" }"#.as_bytes()),
+        occurred_at: Some(at - secs(60)),
+        accepted_at: at,
+        webhooks: Arc::from(webhooks),
+    }
+}
+
+pub(crate) fn event(tenant: &TenantId, webhooks: &[WebhookId]) -> Arc<Event> {
+    Arc::new(event_at(tenant, webhooks, now()))
+}
+
+/// A delivery before anything is kept of it.
+pub(crate) fn blank(tenant: &TenantId, webhook: WebhookId) -> Delivery {
+    blank_at(tenant, webhook, now())
+}
+
+pub(crate) fn blank_at(tenant: &TenantId, webhook: WebhookId, at: Timestamp) -> Delivery {
+    let event = event_at(tenant, &[webhook], at);
+    Hint::again(&event, webhook).blank(&event)
+}
+
+pub(crate) fn some_webhook() -> WebhookId {
+    WebhookId(uuid_at(now()))
+}
+
+/// The delivery after one attempt more.
+pub(crate) fn attempted(delivery: &Delivery, state: DeliveryState, next: Option<Timestamp>) -> Delivery {
+    let mut after = delivery.clone();
+    let failed = state != DeliveryState::Delivered;
+    after.add(Attempt {
+        number: delivery.attempt_count + 1,
+        at: now(),
+        phases: Phases {
+            dns_us: Some(1),
+            connect_us: None,
+            tls_us: Some(3),
+            first_byte_us: Some(4),
+            total_us: count(),
+        },
+        address: Some("[2001:db8::1]:443".into()),
+        failure: failed.then_some(Failure::Status),
+        detail: failed.then(|| "the receiver answered 500".into()),
+        reply: Some(Reply {
+            status: if failed { 500 } else { 204 },
+            body: "Không ☃\n".into(),
+            truncated: failed,
+        }),
+    });
+    after.state = state;
+    after.next_attempt_at = next;
+    after
+}
+
+pub(crate) fn all() -> PageRequest {
+    PageRequest::all()
+}
