@@ -59,8 +59,9 @@ bench: ## Measure it against the figures of a peer; ARGS="--only LABEL" picks on
 # ---- As Lambda functions ----
 
 .PHONY: build deploy servers watch invoke-registration invoke-credentials invoke-publish invoke-delivery invoke-scheduler
+# Its "optimizations" would replace our release profile, and its panic=abort would take unwinding from the runtime.
 build: $(TOOLS)/venv.stamp ## Build the functions for Lambda (ARCH=arm64 or x86_64)
-	$(WITH_VENV) cargo lambda build --release $(LAMBDA_TARGET) $(FUNCTIONS:%=-p %)
+	$(WITH_VENV) cargo lambda build --release --disable-optimizations $(LAMBDA_TARGET) $(FUNCTIONS:%=-p %)
 
 deploy: $(TOOLS)/venv.stamp ## Build and deploy to AWS, asking for what it needs
 	$(WITH_VENV) sam build --parameter-overrides Architecture=$(ARCH)

@@ -20,6 +20,9 @@ use crate::{
     item::{Item, key, text},
 };
 
+/// Longer than any end of a page: `DynamoDB` takes sort keys of up to 1,024 bytes.
+const LONGEST_CURSOR: usize = 512;
+
 /// A key's record as it lies in its items.
 #[derive(Serialize, Deserialize)]
 struct Kept {
@@ -151,6 +154,10 @@ impl Engine {
         page: &PageRequest,
         read: impl Fn(Item) -> Result<Option<T>, Error>,
     ) -> Result<Page<T>, Error> {
+        // A key that DynamoDB cannot have would be refused as a fault of ours.
+        if page.after.as_ref().is_some_and(|after| after.is_empty() || after.len() > LONGEST_CURSOR) {
+            return Err(Error::invalid("cursor", "is not one that we gave"));
+        }
         let mut start = page.after.as_ref().map(|after| key(pk.clone(), format!("{prefix}{after}")));
         let mut items = Vec::new();
         let mut last: Option<String> = None;
