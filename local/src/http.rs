@@ -91,11 +91,12 @@ impl Server {
             return gateway(StatusCode::NOT_FOUND, "Not Found");
         };
         let query = parts.uri.query().unwrap_or_default();
+        if path.len() + query.len() > postrider_lambda::MAX_TARGET {
+            return gateway(StatusCode::URI_TOO_LONG, "Request URI Too Long");
+        }
         let event = postrider_lambda::event(parts.method, path, query, parts.headers, &body);
-        let Ok(event) = postrider_lambda::decode(event) else {
-            return gateway(StatusCode::BAD_REQUEST, "Bad Request");
-        };
-        let handled = AssertUnwindSafe(self.handle(function, event)).catch_unwind().await;
+        let handling = async { self.handle(function, postrider_lambda::decode(event)).await };
+        let handled = AssertUnwindSafe(handling).catch_unwind().await;
         handled.map_or_else(
             // What API Gateway answers when a function fails.
             |_| gateway(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),

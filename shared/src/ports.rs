@@ -150,7 +150,8 @@ pub trait Events: Send + Sync {
     async fn accept(&self, events: &[Arc<Event>]) -> Vec<Result<Accepted, Error>>;
     /// Finds an event.
     async fn event(&self, tenant: &TenantId, id: &EventId) -> Result<Option<Arc<Event>>, Error>;
-    /// First attempts of events accepted from `from` (inclusive) to `until` (exclusive), which no record shows.
+    /// First attempts of events accepted from `from` (inclusive) to `until` (exclusive), which no record shows. A
+    /// page is as long as it suits the engine, about its limit.
     async fn stranded(
         &self,
         from: Timestamp,

@@ -44,6 +44,7 @@ pub async fn create_key(
 ) -> Result<Outcome, Error> {
     existing(ports, &tenant).await?;
     let now = ports.clock.now();
+    scopes.sort();
     scopes.dedup();
     if scopes.is_empty() {
         return Err(Error::invalid("scopes", "must name at least one of admin, publish and manage"));

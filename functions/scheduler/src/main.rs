@@ -9,7 +9,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let ports = postrider_aws::ports(&postrider_lambda::Settings::from_env()).await?;
     let ports = &ports;
     lambda_runtime::run(service_fn(async move |event: LambdaEvent<EventBridgeEvent>| {
-        scheduler::handle(ports, event.payload).await.map(drop)
+        scheduler::handle(ports, event.payload).await.map(drop).map_err(lambda_runtime::Error::from)
     }))
     .await
 }

@@ -6,7 +6,7 @@
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{HeaderMap, Method, uri::Authority};
+use http::{HeaderMap, HeaderValue, Method, header::HOST};
 use lambda_http::{Body, request::LambdaRequest};
 use postrider::{
     dialect::{Request, Response},
@@ -14,13 +14,21 @@ use postrider::{
     ports::Ports,
 };
 
-/// An event that `lambda_http` would trip over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the Host header is not a host")]
-pub struct BadEvent;
+/// The longest path and query together. API Gateway takes 10,240 bytes of request line and headers; and
+/// `lambda_http` unwraps a URL that must not grow beyond what a URI may be when it is percent-encoded.
+pub const MAX_TARGET: usize = 10_240;
 
-/// The event that API Gateway would make of a request.
-pub fn event(method: Method, raw_path: &str, query: &str, headers: HeaderMap, body: &[u8]) -> ApiGatewayV2httpRequest {
+/// The event that API Gateway would make of a request. Its `Host` and `X-Forwarded-Proto` are the gateway's own,
+/// not the client's: `lambda_http` builds a URL from them, and unwraps it.
+pub fn event(
+    method: Method,
+    raw_path: &str,
+    query: &str,
+    mut headers: HeaderMap,
+    body: &[u8],
+) -> ApiGatewayV2httpRequest {
+    headers.insert(HOST, HeaderValue::from_static("localhost"));
+    headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
     let (body, is_base64_encoded) = match str::from_utf8(body) {
         Ok(text) => (text.to_owned(), false),
         // Only a body that is no text is encoded, as API Gateway does.
@@ -39,12 +47,8 @@ pub fn event(method: Method, raw_path: &str, query: &str, headers: HeaderMap, bo
 }
 
 /// Reads an event as `lambda_http` does on AWS.
-pub fn decode(event: ApiGatewayV2httpRequest) -> Result<lambda_http::Request, BadEvent> {
-    // `lambda_http` builds a URL from this header, and unwraps it.
-    if let Some(host) = event.headers.get(http::header::HOST) {
-        Authority::try_from(host.as_bytes()).map_err(|_| BadEvent)?;
-    }
-    Ok(LambdaRequest::ApiGatewayV2(event).into())
+pub fn decode(event: ApiGatewayV2httpRequest) -> lambda_http::Request {
+    LambdaRequest::ApiGatewayV2(event).into()
 }
 
 /// The domain's request.
@@ -83,7 +87,7 @@ mod tests {
         for body in [&b""[..], b"{}", b"\xff\xfe"] {
             let event = event(Method::PUT, "/a%20b/c", "x=1&y=%26", headers.clone(), body);
             let event = serde_json::from_str(&serde_json::to_string(&event).unwrap()).unwrap();
-            let read = request(decode(event).unwrap());
+            let read = request(decode(event));
             assert_eq!(read.method(), Method::PUT);
             assert_eq!(read.uri().path(), "/a%20b/c");
             assert_eq!(read.uri().query(), Some("x=1&y=%26"));
@@ -93,9 +97,19 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_is_none_is_refused() {
-        let mut headers = HeaderMap::new();
-        headers.insert("host", HeaderValue::from_static("a b/c"));
-        assert_eq!(decode(event(Method::GET, "/", "", headers, b"")).err(), Some(BadEvent));
+    fn a_host_of_the_clients_making_goes_no_further() {
+        for host in ["a b/c", "x:65536", ":80", ""] {
+            let mut headers = HeaderMap::new();
+            headers.insert("host", HeaderValue::from_static(host));
+            headers.insert("x-forwarded-proto", HeaderValue::from_static("a b"));
+            let read = request(decode(event(Method::GET, "/x", "", headers, b"")));
+            assert_eq!(read.uri(), "https://localhost/x");
+        }
+    }
+
+    #[test]
+    fn the_longest_target_is_read_whatever_it_grows_to() {
+        let path = format!("/{}", "\"".repeat(MAX_TARGET - 1));
+        request(decode(event(Method::GET, &path, "", HeaderMap::new(), b"")));
     }
 }

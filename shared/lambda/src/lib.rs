@@ -7,6 +7,6 @@ mod settings;
 mod telemetry;
 
 pub use edge::{SystemClock, SystemDice};
-pub use gateway::{BadEvent, answer, decode, encode, event};
+pub use gateway::{MAX_TARGET, answer, decode, encode, event};
 pub use settings::{Missing, Settings};
 pub use telemetry::start_logs;

@@ -2,16 +2,10 @@
 
 use std::str::FromStr;
 
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::Request;
 use crate::{error::Error, model::BadId};
-
-/// The body as JSON of some shape.
-pub(super) fn body<T: DeserializeOwned>(request: &Request) -> Result<T, Error> {
-    serde_json::from_slice(request.body()).map_err(|error| Error::Malformed(format!("not valid JSON: {error}")))
-}
 
 /// The fields of a JSON object, taken one by one.
 pub(super) struct Fields(Map<String, Value>);
@@ -19,9 +13,15 @@ pub(super) struct Fields(Map<String, Value>);
 impl Fields {
     /// The body, which must be a JSON object.
     pub(super) fn of(request: &Request) -> Result<Self, Error> {
-        match body(request)? {
-            Value::Object(fields) => Ok(Self(fields)),
-            _ => Err(Error::Malformed("the body must be a JSON object".into())),
+        Self::parse(request.body())
+    }
+
+    /// A text, which must be a JSON object.
+    pub(super) fn parse(text: &[u8]) -> Result<Self, Error> {
+        match serde_json::from_slice(text) {
+            Ok(Value::Object(fields)) => Ok(Self(fields)),
+            Ok(_) => Err(Error::Malformed("must be a JSON object".into())),
+            Err(error) => Err(Error::Malformed(format!("not valid JSON: {error}"))),
         }
     }
 

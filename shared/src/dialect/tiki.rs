@@ -32,7 +32,6 @@ const CREDENTIALS: &str = "/integration/v1/webhooks/credentials";
 
 /// The path in its full form, if it is one of Tiki's.
 fn full_path(method: &Method, path: &str) -> Option<&'static str> {
-    let path = path.strip_suffix('/').unwrap_or(path);
     match path {
         WEBHOOKS => Some(WEBHOOKS),
         CREDENTIALS => Some(CREDENTIALS),

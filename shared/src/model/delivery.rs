@@ -134,13 +134,13 @@ impl Delivery {
         if self.attempts.len() > MAX_ATTEMPTS {
             self.attempts.remove(0);
         }
-        let size = |a: &Attempt| a.reply.as_ref().map_or(0, |r| r.body.len());
+        let size = |a: &Attempt| a.reply.as_ref().map_or(0, |r| written(&r.body));
         let mut total: usize = self.attempts.iter().map(size).sum();
         for reply in self.attempts.iter_mut().filter_map(|a| a.reply.as_mut()) {
             if total <= MAX_RECORD {
                 break;
             }
-            total -= reply.body.len();
+            total -= written(&reply.body);
             reply.truncated |= !reply.body.is_empty();
             reply.body.clear();
         }
@@ -150,4 +150,14 @@ impl Delivery {
     pub fn is_settled(&self) -> bool {
         !matches!(self.state, DeliveryState::Pending)
     }
+}
+
+/// Bytes that a text takes in a record, which is JSON: a receiver's control characters take six each.
+fn written(text: &str) -> usize {
+    let length = |c: char| match c {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..='\u{1f}' => 6,
+        _ => c.len_utf8(),
+    };
+    text.chars().map(length).sum()
 }

@@ -31,7 +31,9 @@ impl TargetUrl {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(BadId("must be an absolute http or https URL"));
         }
-        if !url.username().is_empty() || url.password().is_some() {
+        // The parser forgets a user name and password that are empty.
+        let authority = text.split(['/', '\\']).find(|part| !part.is_empty() && !part.ends_with(':'));
+        if url.has_authority() && authority.is_some_and(|authority| authority.contains('@')) {
             return Err(BadId("must not carry a user name or a password"));
         }
         if url.fragment().is_some() {

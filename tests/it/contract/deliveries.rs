@@ -15,6 +15,7 @@ on_every_engine!(
     an_attempt_is_recorded_once,
     of_many_that_record_an_attempt_one_does,
     a_long_record_is_kept_whole,
+    a_long_record_of_control_characters_is_kept,
     a_parked_delivery_is_kept_without_an_attempt,
     what_is_settled_is_never_due,
     a_due_attempt_is_due_from_its_time_on,
@@ -73,15 +74,24 @@ async fn of_many_that_record_an_attempt_one_does(world: &World) {
 }
 
 async fn a_long_record_is_kept_whole(world: &World) {
+    long_record(world, "x").await;
+}
+
+/// Each takes six bytes of JSON: what counts is how long a record is where it is kept.
+async fn a_long_record_of_control_characters_is_kept(world: &World) {
+    long_record(world, "\u{1}").await;
+}
+
+/// Records a delivery with as many attempts, and as much of their answers, as are kept.
+async fn long_record(world: &World, character: &str) {
     let mut delivery = blank(&tenant_id(), some_webhook());
     for _ in 0..60 {
         delivery = attempted(&delivery, DeliveryState::Pending, Some(now()));
         let reply = delivery.attempts.last_mut().unwrap().reply.as_mut().unwrap();
-        // As much as is kept of an answer, in characters that take six bytes of JSON each.
-        reply.body = "\u{1}".repeat(5_000);
+        reply.body = character.repeat(5_000);
     }
     delivery = attempted(&delivery, DeliveryState::Pending, Some(now()));
-    // Attempts are recorded one by one; the store looks at the last number only.
+    // An attempt follows the one before it.
     for count in 1..delivery.attempt_count {
         let short = Delivery { attempt_count: count, attempts: Vec::new(), ..delivery.clone() };
         recorded(world, &short, None).await;

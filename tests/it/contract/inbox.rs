@@ -59,7 +59,7 @@ impl Inbox {
         match (self, message.token.clone()) {
             (Self::Embedded(engine), Token::Embedded(id)) => engine.delete(vec![id]).await.unwrap(),
             (Self::Aws { engine, .. }, Token::Aws(receipt)) => {
-                engine.delete_messages(&[receipt]).await.unwrap()
+                engine.delete_messages(&[receipt]).await.unwrap();
             }
             _ => panic!("another queue's message"),
         }

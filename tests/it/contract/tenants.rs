@@ -81,7 +81,7 @@ async fn a_removed_tenant_takes_everything_along(world: &World) {
     assert!(!store.remove_tenant(&id).await.unwrap(), "there is none any more");
 
     let left: Vec<_> = store.tenants(&all()).await.unwrap().items.into_iter().map(|t| t.id).collect();
-    assert_eq!(left, [other.clone()]);
+    assert_eq!(left[..], *std::slice::from_ref(&other));
     assert_eq!(store.webhook(&other, stays.id).await.unwrap(), Some(stays));
     assert_eq!(store.key(&others_key.id).await.unwrap(), Some(others_key));
 }
