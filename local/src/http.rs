@@ -5,7 +5,7 @@ use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duratio
 
 use bytes::Bytes;
 use futures::FutureExt;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, uri::Authority};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
@@ -91,6 +91,11 @@ impl Server {
             return gateway(StatusCode::NOT_FOUND, "Not Found");
         };
         let query = parts.uri.query().unwrap_or_default();
+        // RFC 9112, 3.2: a Host that is none is answered 400.
+        let host = parts.headers.get(http::header::HOST).map(|host| Authority::try_from(host.as_bytes()));
+        if matches!(host, Some(Err(_))) {
+            return gateway(StatusCode::BAD_REQUEST, "Bad Request");
+        }
         if path.len() + query.len() > postrider_lambda::MAX_TARGET {
             return gateway(StatusCode::URI_TOO_LONG, "Request URI Too Long");
         }
