@@ -23,7 +23,9 @@ pub(crate) async fn greet(
 ) -> Result<(), Error> {
     println!("postrider: listening on http://{here}, data in {}", args.data.display());
     if allow_private {
-        println!("postrider: deliveries may go to private addresses (--allow-private-targets=false forbids it)");
+        println!(
+            "postrider: deliveries may go to private addresses (--allow-private-targets=false forbids it)"
+        );
     }
     if let Some(key) = &args.operator_key {
         adopt(ports, &Secret::new(key)).await?;

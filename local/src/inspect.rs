@@ -38,7 +38,10 @@ impl Inspector {
     pub(crate) fn answer(&self, path: &str, parts: &Parts, body: &[u8]) -> Response<Full<Bytes>> {
         let bin = path.split('/').next().unwrap_or_default();
         if bin.is_empty() || bin.len() > 64 {
-            return answer(StatusCode::NOT_FOUND, &json!({ "message": "a bin's name has 1 to 64 characters" }));
+            return answer(
+                StatusCode::NOT_FOUND,
+                &json!({ "message": "a bin's name has 1 to 64 characters" }),
+            );
         }
         if parts.method == Method::GET {
             let data = self.shown(bin);

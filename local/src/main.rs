@@ -71,7 +71,8 @@ async fn run(args: Args) -> Result<(), Failed> {
     let here = listener.local_addr().map_err(|error| Failed::Io("the address".into(), error))?;
     let allow_private = args.allow_private_targets.unwrap_or_else(|| here.ip().is_loopback());
 
-    let Running { ports, source, housekeeping, is_new } = engine::start(&args, &template, allow_private).await?;
+    let Running { ports, source, housekeeping, is_new } =
+        engine::start(&args, &template, allow_private).await?;
     let outbound = postrider_outbound::Settings { allow_private, local_names: args.resolve.clone() };
     let post = Arc::new(Outbound::new(outbound)?);
     first_run::greet(&args, &ports, here, allow_private, is_new).await?;

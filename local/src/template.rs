@@ -109,7 +109,9 @@ impl Found {
     fn event(&mut self, resource: &str, event: &Value) -> Result<(), BadTemplate> {
         let property = |name: &str| event.get("Properties").and_then(|properties| properties.get(name));
         let text = |name: &str| {
-            property(name).and_then(Value::as_str).ok_or_else(|| bad(format!("{resource}: an event has no {name}")))
+            property(name)
+                .and_then(Value::as_str)
+                .ok_or_else(|| bad(format!("{resource}: an event has no {name}")))
         };
         match event.get("Type").and_then(Value::as_str) {
             Some("HttpApi") => {
@@ -160,7 +162,7 @@ mod tests {
     #[test]
     fn the_template_that_is_deployed_is_understood() {
         let template = Template::parse(include_str!("../../template.yaml")).unwrap();
-        assert_eq!((template.batch_size, template.schedule), (10, Duration::from_secs(60)));
+        assert_eq!((template.batch_size, template.schedule), (10, Duration::from_mins(1)));
         let find = |method, path| template.routes.find(&method, path);
         assert_eq!(find(Method::POST, "/v1/events"), Some(Function::Publish));
         assert_eq!(find(Method::PUT, "/v1/webhooks/credentials"), Some(Function::Credentials));
@@ -174,7 +176,7 @@ mod tests {
         for text in ["", "Resources: {}", "a: [", "Resources: {DeliveryQueue: {Properties: {}}}"] {
             assert!(Template::parse(text).is_err(), "{text}");
         }
-        assert_eq!(rate("rate(5 minutes)"), Ok(Duration::from_secs(300)));
+        assert_eq!(rate("rate(5 minutes)"), Ok(Duration::from_mins(5)));
         for bad in ["cron(* * * * ? *)", "rate(0 minutes)", "rate(x minutes)", "rate(1 week)"] {
             assert!(rate(bad).is_err(), "{bad}");
         }

@@ -115,8 +115,9 @@ pub fn key_record(
     now: Timestamp,
     expires_at: Option<Timestamp>,
 ) -> Result<KeyRecord, Error> {
-    let id = key_id(key)
-        .ok_or_else(|| Error::invalid("key", "must be prk_, 16 of a-z and 0-9, _, and 32 letters or digits"))?;
+    let id = key_id(key).ok_or_else(|| {
+        Error::invalid("key", "must be prk_, 16 of a-z and 0-9, _, and 32 letters or digits")
+    })?;
     Ok(KeyRecord { id, tenant, scopes, hash: KeyHash::of(key), created_at: now, expires_at })
 }
 
@@ -179,7 +180,8 @@ mod tests {
     #[test]
     fn only_a_whole_key_has_an_id() {
         assert_eq!(key_id(&Secret::new(KEY)).unwrap().as_str(), "test0000000000ab");
-        for bad in ["", "prk_", "prk_a_b", &KEY[..KEY.len() - 1], &KEY.replace('_', "-"), &format!("{KEY}x")] {
+        for bad in ["", "prk_", "prk_a_b", &KEY[..KEY.len() - 1], &KEY.replace('_', "-"), &format!("{KEY}x")]
+        {
             assert_eq!(key_id(&Secret::new(bad)), None, "{bad}");
         }
     }

@@ -63,7 +63,8 @@ pub async fn deliver(
         return park(ports, delivery).await;
     }
     let dialect = dialect::named(&target.webhook.dialect)?;
-    let posting = Posting { target: &target, event: &event, delivery: delivery.id, attempt: hint.attempt, now };
+    let posting =
+        Posting { target: &target, event: &event, delivery: delivery.id, attempt: hint.attempt, now };
     let exchange = exchange(post, dialect, &posting).await;
     settle(ports, delivery, &target, exchange, dialect.rules(), hint.attempt, now).await
 }

@@ -88,7 +88,9 @@ async fn perform(ports: &Ports, principal: &Principal, operation: Operation) -> 
         Operation::GrantCredentials { asked, id, secret } => {
             credentials::grant(ports, principal, &asked, id, secret).await
         }
-        Operation::Publish(events) => Ok(Outcome::Published(publish::publish(ports, principal, events).await)),
+        Operation::Publish(events) => {
+            Ok(Outcome::Published(publish::publish(ports, principal, events).await))
+        }
         Operation::ListDeliveries(asked, webhook, page) => {
             history::list(ports, principal, &asked, webhook, &page).await
         }

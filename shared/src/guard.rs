@@ -96,9 +96,9 @@ pub fn host_is_private(url: &Url) -> bool {
         Some(Host::Domain(name)) => {
             let name = name.trim_end_matches('.').to_ascii_lowercase();
             // RFC 6761 (localhost), RFC 6762 (local), and the private-use name of ICANN's resolution (internal).
-            ["localhost", "local", "internal"]
-                .iter()
-                .any(|zone| name.strip_suffix(zone).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
+            ["localhost", "local", "internal"].iter().any(|zone| {
+                name.strip_suffix(zone).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            })
         }
     }
 }

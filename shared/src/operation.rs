@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use crate::{
     error::Error,
     model::{
-        Delivery, DeliveryId, EventId, Header, KeyId, KeyRecord, Payload, Scope, Secret, Tenant, TenantId, Topic,
-        TopicPattern, Webhook, WebhookId,
+        Delivery, DeliveryId, EventId, Header, KeyId, KeyRecord, Payload, Scope, Secret, Tenant, TenantId,
+        Topic, TopicPattern, Webhook, WebhookId,
     },
 };
 

@@ -16,8 +16,8 @@ use crate::{
     error::Error,
     hint::Hint,
     model::{
-        Credentials, Delivery, DeliveryId, Event, EventId, KeyHash, KeyId, KeyRecord, Tenant, TenantId, Topic,
-        Webhook, WebhookId,
+        Credentials, Delivery, DeliveryId, Event, EventId, KeyHash, KeyId, KeyRecord, Tenant, TenantId,
+        Topic, Webhook, WebhookId,
     },
     operation::{Page, PageRequest},
     verdict::Exchange,
@@ -112,7 +112,8 @@ pub trait Webhooks: Send + Sync {
     /// Finds a webhook of the tenant.
     async fn webhook(&self, tenant: &TenantId, id: WebhookId) -> Result<Option<Webhook>, Error>;
     /// The webhook that holds a topic exclusively.
-    async fn holder(&self, tenant: &TenantId, dialect: &str, topic: &Topic) -> Result<Option<Webhook>, Error>;
+    async fn holder(&self, tenant: &TenantId, dialect: &str, topic: &Topic)
+    -> Result<Option<Webhook>, Error>;
     /// A tenant's webhooks by age, of one dialect or of all.
     async fn webhooks(
         &self,
@@ -179,8 +180,13 @@ pub enum Claim {
 #[async_trait]
 pub trait Deliveries: Send + Sync {
     /// Takes attempt `number` of a delivery until `lease` ends; `blank` is the delivery if nothing is kept of it.
-    async fn claim(&self, blank: &Delivery, number: u32, now: Timestamp, lease: Timestamp)
-    -> Result<Claim, Error>;
+    async fn claim(
+        &self,
+        blank: &Delivery,
+        number: u32,
+        now: Timestamp,
+        lease: Timestamp,
+    ) -> Result<Claim, Error>;
     /// Keeps a delivery after its newest attempt, in one write, and when a sweep is to look at it; false: that
     /// attempt is on record already.
     async fn record(&self, delivery: &Delivery, due: Option<Timestamp>) -> Result<bool, Error>;

@@ -17,8 +17,7 @@ const fn h(hours: u64) -> Duration {
 }
 
 /// The default schedule, and that of the Standard Webhooks specification: ten attempts over 75 h 35 min 5 s.
-pub const STANDARD: &[Duration] =
-    &[s(0), s(5), m(5), m(30), h(2), h(5), h(10), h(14), h(20), h(24)];
+pub const STANDARD: &[Duration] = &[s(0), s(5), m(5), m(30), h(2), h(5), h(10), h(14), h(20), h(24)];
 
 /// The longest wait that a receiver may ask for.
 pub const MAX_RETRY_AFTER: Duration = h(24);

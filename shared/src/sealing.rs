@@ -33,7 +33,8 @@ impl SealingKey {
 
     /// Seals a webhook's signing secrets.
     pub fn seal_secrets(&self, webhook: &str, secrets: &[SigningSecret]) -> Result<String, Error> {
-        let plain: Vec<_> = secrets.iter().map(|s| PlainSecret { key: s.key.reveal(), until: s.retires_at }).collect();
+        let plain: Vec<_> =
+            secrets.iter().map(|s| PlainSecret { key: s.key.reveal(), until: s.retires_at }).collect();
         self.seal(webhook, &plain)
     }
 
@@ -49,7 +50,10 @@ impl SealingKey {
 
     /// Seals what a tenant granted.
     pub fn seal_credentials(&self, tenant: &str, granted: &Credentials) -> Result<String, Error> {
-        self.seal(tenant, &PlainCredentials { id: (&*granted.id).into(), secret: granted.secret.reveal().into() })
+        self.seal(
+            tenant,
+            &PlainCredentials { id: (&*granted.id).into(), secret: granted.secret.reveal().into() },
+        )
     }
 
     /// Opens it.

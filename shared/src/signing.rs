@@ -70,7 +70,8 @@ mod tests {
             ..SigningSecret::generate(&[1; 24])
         };
         let mut headers = HeaderMap::new();
-        sign(&mut headers, &"e".parse().unwrap(), now, b"{}", &[SigningSecret::generate(&[2; 24]), old]).unwrap();
+        sign(&mut headers, &"e".parse().unwrap(), now, b"{}", &[SigningSecret::generate(&[2; 24]), old])
+            .unwrap();
         assert_eq!(headers[SIGNATURE].to_str().unwrap().split(' ').count(), 2);
     }
 }

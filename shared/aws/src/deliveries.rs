@@ -1,10 +1,7 @@
 //! Deliveries: webhook / event number, each attempt recorded by one conditional put.
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::{
-    operation::put_item::PutItemError,
-    types::ReturnValuesOnConditionCheckFailure,
-};
+use aws_sdk_dynamodb::{operation::put_item::PutItemError, types::ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 use postrider::{
     error::Error,
@@ -121,7 +118,8 @@ impl Deliveries for Engine {
 
     async fn delivery(&self, tenant: &TenantId, id: DeliveryId) -> Result<Option<Delivery>, Error> {
         let table = &self.0.settings.deliveries_table;
-        let get = self.0.db.get_item().table_name(table).set_key(Some(delivery_key(id))).consistent_read(true);
+        let get =
+            self.0.db.get_item().table_name(table).set_key(Some(delivery_key(id))).consistent_read(true);
         let found = get.send().await.map_err(fault("reading a delivery"))?.item;
         let found = found.filter(|item| !item.is_expired()).as_ref().map(delivery).transpose()?;
         Ok(found.filter(|delivery| delivery.tenant == *tenant))

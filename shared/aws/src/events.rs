@@ -3,10 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::{
-    operation::put_item::PutItemError,
-    types::ReturnValuesOnConditionCheckFailure,
-};
+use aws_sdk_dynamodb::{operation::put_item::PutItemError, types::ReturnValuesOnConditionCheckFailure};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use postrider::{
@@ -116,7 +113,8 @@ impl Events for Engine {
             .table_name(&self.0.settings.events_table)
             .key("pk", text(primary(tenant, id)))
             .consistent_read(true);
-        let found = get.send().await.map_err(fault("reading an event"))?.item.filter(|item| !item.is_expired());
+        let found =
+            get.send().await.map_err(fault("reading an event"))?.item.filter(|item| !item.is_expired());
         found.as_ref().map(|item| event(item).map(Arc::new)).transpose()
     }
 

@@ -114,10 +114,8 @@ impl Keys for Engine {
                 .map(|delete| TransactWriteItem::builder().delete(delete).build())
                 .map_err(|_| odd("delete"))
         };
-        let writes = vec![
-            delete(list_key(tenant, id), Some("attribute_exists(pk)"))?,
-            delete(main_key(id), None)?,
-        ];
+        let writes =
+            vec![delete(list_key(tenant, id), Some("attribute_exists(pk)"))?, delete(main_key(id), None)?];
         let write = self.0.db.transact_write_items().set_transact_items(Some(writes)).send().await;
         self.0.keys.void();
         match write {
@@ -162,7 +160,8 @@ impl Engine {
         let mut items = Vec::new();
         let mut last: Option<String> = None;
         loop {
-            let mut query = self.0.db.query().table_name(table).expression_attribute_values(":pk", text(pk.clone()));
+            let mut query =
+                self.0.db.query().table_name(table).expression_attribute_values(":pk", text(pk.clone()));
             // A key condition takes no empty text.
             query = if prefix.is_empty() {
                 query.key_condition_expression("pk = :pk")

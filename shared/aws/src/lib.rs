@@ -27,8 +27,8 @@ use postrider::{
 };
 use postrider_lambda::{Settings, SystemClock, SystemDice};
 
-use self::{cache::Brief, sealing::Sealer};
 pub use self::queue::Received;
+use self::{cache::Brief, sealing::Sealer};
 
 /// How long a key, once read, is taken for good: a revoked key works on for so long in other processes.
 const KEYS_KEPT: Duration = Duration::from_secs(5);

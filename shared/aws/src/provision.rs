@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
-    ScalarAttributeType,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType,
 };
 use aws_sdk_sqs::types::QueueAttributeName;
 use postrider::error::Error;
@@ -34,7 +34,8 @@ pub async fn provision(
     let plain: &[&str] = &["pk", "sk"];
     table(&db, &name("webhooks"), plain, None).await?;
     table(&db, &name("keys"), plain, None).await?;
-    let by_minute = ("by_minute", [("bucket", false), ("uid", false)], &["event_id", "tenant", "webhooks"][..]);
+    let by_minute =
+        ("by_minute", [("bucket", false), ("uid", false)], &["event_id", "tenant", "webhooks"][..]);
     table(&db, &name("events"), &["pk"], Some(by_minute)).await?;
     let due = ("due", [("due_shard", false), ("due_at", true)], &["attempt_count", "event_id", "tenant"][..]);
     table(&db, &name("deliveries"), plain, Some(due)).await?;
@@ -98,15 +99,23 @@ async fn table(
     create.set_attribute_definitions(Some(attributes)).send().await.map_err(fault("making a table")).map(drop)
 }
 
-async fn queues(config: &SdkConfig, prefix: &str, settings: QueueSettings) -> Result<(String, String), Error> {
+async fn queues(
+    config: &SdkConfig,
+    prefix: &str,
+    settings: QueueSettings,
+) -> Result<(String, String), Error> {
     let sqs = aws_sdk_sqs::Client::new(config);
     let dead = sqs.create_queue().queue_name(format!("{prefix}-dead")).send().await;
     let dead = dead.map_err(fault("making a queue"))?.queue_url.ok_or_else(|| odd("queue"))?;
-    let arn = sqs.get_queue_attributes().queue_url(&dead).attribute_names(QueueAttributeName::QueueArn).send().await;
+    let arn = sqs
+        .get_queue_attributes()
+        .queue_url(&dead)
+        .attribute_names(QueueAttributeName::QueueArn)
+        .send()
+        .await;
     let arn = arn.map_err(fault("reading a queue"))?.attributes.unwrap_or_default();
     let arn = arn.get(&QueueAttributeName::QueueArn).ok_or_else(|| odd("queue"))?;
-    let redrive =
-        serde_json::json!({ "deadLetterTargetArn": arn, "maxReceiveCount": settings.max_receives.to_string() });
+    let redrive = serde_json::json!({ "deadLetterTargetArn": arn, "maxReceiveCount": settings.max_receives.to_string() });
     let queue = sqs
         .create_queue()
         .queue_name(format!("{prefix}-delivery"))

@@ -139,7 +139,8 @@ impl Engine {
     pub async fn delete_messages(&self, receipts: &[String]) -> Result<(), Error> {
         for batch in receipts.chunks(BATCH) {
             let entry = |(at, receipt): (usize, &String)| {
-                let entry = DeleteMessageBatchRequestEntry::builder().id(at.to_string()).receipt_handle(receipt);
+                let entry =
+                    DeleteMessageBatchRequestEntry::builder().id(at.to_string()).receipt_handle(receipt);
                 entry.build().map_err(|_| odd("receipt"))
             };
             let entries = batch.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>()?;

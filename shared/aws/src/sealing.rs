@@ -31,7 +31,8 @@ impl Sealer {
     }
 
     async fn load(&self) -> Result<SealingKey, Error> {
-        let missing = || Error::Internal("POSTRIDER_KMS_KEY_ID is not set, and secrets must be sealed".into());
+        let missing =
+            || Error::Internal("POSTRIDER_KMS_KEY_ID is not set, and secrets must be sealed".into());
         let kms_key = self.kms_key.as_ref().ok_or_else(missing)?;
         if let Some(kept) = self.kept().await? {
             return self.open(kms_key, &kept).await;
@@ -63,7 +64,9 @@ impl Sealer {
 
     async fn open(&self, kms_key: &str, sealed: &[u8]) -> Result<SealingKey, Error> {
         let open = self.kms.decrypt().key_id(kms_key).ciphertext_blob(Blob::new(sealed)).send().await;
-        SealingKey::new(open.map_err(fault("opening the data key"))?.plaintext.ok_or_else(|| odd("data key"))?.as_ref())
+        SealingKey::new(
+            open.map_err(fault("opening the data key"))?.plaintext.ok_or_else(|| odd("data key"))?.as_ref(),
+        )
     }
 }
 

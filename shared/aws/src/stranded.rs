@@ -111,7 +111,12 @@ impl Engine {
                 for item in read.responses.unwrap_or_default().remove(table).unwrap_or_default() {
                     recorded.insert((item.text("pk")?.to_owned(), item.text("sk")?.to_owned()));
                 }
-                left = read.unprocessed_keys.unwrap_or_default().remove(table).map(|k| k.keys).unwrap_or_default();
+                left = read
+                    .unprocessed_keys
+                    .unwrap_or_default()
+                    .remove(table)
+                    .map(|k| k.keys)
+                    .unwrap_or_default();
             }
         }
         let missing = |hint: &Hint| {

@@ -93,14 +93,20 @@ impl Engine {
         for tried in 0..TRIES {
             let write = self.0.db.transact_write_items().set_transact_items(Some(writes.clone()));
             let Err(error) = write.send().await else { return Ok(Ok(())) };
-            let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
+            let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
+                error.as_service_error()
             else {
                 return Err(fault(doing)(error));
             };
             let reasons = cancelled.cancellation_reasons();
-            let unmet = |(at, code): (usize, Option<&str>)| (code == Some("ConditionalCheckFailed")).then_some(at);
-            let unmet: HashSet<_> =
-                reasons.iter().map(aws_sdk_dynamodb::types::CancellationReason::code).enumerate().filter_map(unmet).collect();
+            let unmet =
+                |(at, code): (usize, Option<&str>)| (code == Some("ConditionalCheckFailed")).then_some(at);
+            let unmet: HashSet<_> = reasons
+                .iter()
+                .map(aws_sdk_dynamodb::types::CancellationReason::code)
+                .enumerate()
+                .filter_map(unmet)
+                .collect();
             if !unmet.is_empty() {
                 return Ok(Err(Unmet(unmet)));
             }

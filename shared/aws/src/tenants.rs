@@ -1,7 +1,8 @@
 //! Tenants: `tenant#T` / `meta`, with what they count; `tenants` / T lists them all.
 
 use aws_sdk_dynamodb::types::{
-    ConditionCheck, Delete, DeleteRequest, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, WriteRequest,
+    ConditionCheck, Delete, DeleteRequest, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    WriteRequest,
 };
 use jiff::Timestamp;
 use postrider::{
@@ -36,7 +37,11 @@ fn item(tenant: &Tenant, pk: String, sk: &str) -> Item {
 }
 
 fn tenant(item: &Item) -> Result<Tenant, Error> {
-    Ok(Tenant { id: item.parsed("id")?, name: item.text("name")?.to_owned(), created_at: item.time("created_at")? })
+    Ok(Tenant {
+        id: item.parsed("id")?,
+        name: item.text("name")?.to_owned(),
+        created_at: item.time("created_at")?,
+    })
 }
 
 impl Engine {
@@ -105,9 +110,8 @@ impl Engine {
         self.clear(table, partition(id)).await?;
         let keys = &self.0.settings.keys_table;
         let all = PageRequest::all();
-        let own = self.page(keys, partition(id), "key#", &all, |item| {
-            item.text("sk").map(|sk| Some(sk.to_owned()))
-        });
+        let own = self
+            .page(keys, partition(id), "key#", &all, |item| item.text("sk").map(|sk| Some(sk.to_owned())));
         let own = own.await?.items.into_iter().map(|sk| key(sk, "key")).collect();
         self.delete_all(keys, own).await?;
         self.clear(keys, partition(id)).await?;
@@ -120,9 +124,8 @@ impl Engine {
     /// Deletes everything below a partition key.
     async fn clear(&self, table: &str, pk: String) -> Result<(), Error> {
         let all = PageRequest::all();
-        let found = self.page(table, pk.clone(), "", &all, |item| {
-            item.text("sk").map(|sk| Some(key(pk.clone(), sk)))
-        });
+        let found = self
+            .page(table, pk.clone(), "", &all, |item| item.text("sk").map(|sk| Some(key(pk.clone(), sk))));
         self.delete_all(table, found.await?.items).await
     }
 
@@ -155,7 +158,11 @@ impl Engine {
         Ok(())
     }
 
-    pub(crate) async fn keep_credentials(&self, tenant: &TenantId, granted: &Credentials) -> Result<bool, Error> {
+    pub(crate) async fn keep_credentials(
+        &self,
+        tenant: &TenantId,
+        granted: &Credentials,
+    ) -> Result<bool, Error> {
         let table = &self.0.settings.webhooks_table;
         let sealing = self.0.sealer.key().await?;
         let mut item = key(partition(tenant), "credentials");

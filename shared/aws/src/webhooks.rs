@@ -38,7 +38,8 @@ fn sealed(item: &Item) -> Result<Webhook, Error> {
 impl Engine {
     async fn unseal(&self, item: &Item) -> Result<Webhook, Error> {
         let mut webhook = sealed(item)?;
-        let secrets = self.0.sealer.key().await?.open_secrets(&webhook.id.to_string(), item.text("secrets")?)?;
+        let secrets =
+            self.0.sealer.key().await?.open_secrets(&webhook.id.to_string(), item.text("secrets")?)?;
         webhook.secrets = secrets;
         Ok(webhook)
     }
@@ -146,7 +147,12 @@ impl Webhooks for Engine {
         }
     }
 
-    async fn holder(&self, tenant: &TenantId, dialect: &str, topic: &Topic) -> Result<Option<Webhook>, Error> {
+    async fn holder(
+        &self,
+        tenant: &TenantId,
+        dialect: &str,
+        topic: &Topic,
+    ) -> Result<Option<Webhook>, Error> {
         match self.held_by(tenant, dialect, topic).await? {
             Some(id) => self.webhook(tenant, id).await,
             None => Ok(None),

@@ -60,7 +60,8 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
 
 fn webhooks(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<WebhookId>> {
     let bytes = row.get_ref(column)?.as_blob().map_err(|error| rows::odd(column, error))?;
-    let uuid = |bytes: &[u8]| Uuid::from_slice(bytes).map(WebhookId).map_err(|error| rows::odd(column, error));
+    let uuid =
+        |bytes: &[u8]| Uuid::from_slice(bytes).map(WebhookId).map_err(|error| rows::odd(column, error));
     bytes.chunks(16).map(uuid).collect()
 }
 

@@ -49,15 +49,17 @@ impl Keys for Engine {
         let void = self.0.keys.voider();
         let write = self.0.writer.write(
             move |db| {
-                db.prepare_cached(&format!("INSERT OR REPLACE INTO keys ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"))?
-                    .execute(params![
-                        key.id.as_str(),
-                        key.tenant.as_ref().map(TenantId::as_str),
-                        scopes,
-                        key.hash.to_hex(),
-                        key.created_at.as_microsecond(),
-                        key.expires_at.map(jiff::Timestamp::as_microsecond),
-                    ])
+                db.prepare_cached(&format!(
+                    "INSERT OR REPLACE INTO keys ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
+                ))?
+                .execute(params![
+                    key.id.as_str(),
+                    key.tenant.as_ref().map(TenantId::as_str),
+                    scopes,
+                    key.hash.to_hex(),
+                    key.created_at.as_microsecond(),
+                    key.expires_at.map(jiff::Timestamp::as_microsecond),
+                ])
             },
             |_| void(),
         );

@@ -31,8 +31,10 @@ use postrider::{
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
-use self::{cache::Generational, checkpoint::Checkpointer, events::EventCache, queue::Waiting, writer::Writer};
 pub use self::queue::{Received, Settings as QueueSettings};
+use self::{
+    cache::Generational, checkpoint::Checkpointer, events::EventCache, queue::Waiting, writer::Writer,
+};
 
 /// Queries at once, each with a connection of its own: more would only have more caches.
 const READERS: usize = 2;

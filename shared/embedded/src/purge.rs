@@ -51,7 +51,8 @@ impl Engine {
     /// One look-up a webhook, not one a row.
     async fn webhooks_with_deliveries(&self) -> Result<Vec<Uuid>, Error> {
         let query = self.read(|db| {
-            let mut next = db.prepare("SELECT webhook FROM deliveries WHERE webhook > ? ORDER BY webhook LIMIT 1")?;
+            let mut next =
+                db.prepare("SELECT webhook FROM deliveries WHERE webhook > ? ORDER BY webhook LIMIT 1")?;
             let mut found: Vec<Uuid> = Vec::new();
             loop {
                 let last = found.last().copied().unwrap_or(Uuid::nil());

@@ -86,8 +86,7 @@ impl Waiting {
     /// Looks at what an earlier process left: all of it waits again.
     pub(crate) fn load(db: &Connection, settings: Settings) -> rusqlite::Result<Self> {
         db.execute("UPDATE queue SET visible_at = 0 WHERE visible_at < 0", [])?;
-        let state =
-            State { on_disk_after: Some(0), next_delayed: next_delayed(db)?, ..State::default() };
+        let state = State { on_disk_after: Some(0), next_delayed: next_delayed(db)?, ..State::default() };
         Ok(Self { settings, state: Mutex::new(state), arrived: Notify::new() })
     }
 
@@ -155,7 +154,8 @@ impl Waiting {
 }
 
 fn next_delayed(db: &Connection) -> rusqlite::Result<Option<i64>> {
-    db.prepare_cached("SELECT min(visible_at) FROM queue WHERE visible_at > 0")?.query_row([], |row| row.get(0))
+    db.prepare_cached("SELECT min(visible_at) FROM queue WHERE visible_at > 0")?
+        .query_row([], |row| row.get(0))
 }
 
 impl Engine {
@@ -217,7 +217,8 @@ impl Engine {
         let visible_at = visible_at(delay, now).max(1);
         let waiting = self.0.waiting.clone();
         let job = move |db: &Connection| {
-            let mut update = db.prepare_cached("UPDATE queue SET visible_at = ?, received = ? WHERE id = ?")?;
+            let mut update =
+                db.prepare_cached("UPDATE queue SET visible_at = ?, received = ? WHERE id = ?")?;
             for (id, received) in &flights {
                 update.execute(params![visible_at, received, id])?;
             }
@@ -243,7 +244,8 @@ impl Engine {
         };
         if let Some(after) = fetch_after {
             let waiting = self.0.waiting.clone();
-            let fetched = self.0.writer.write(move |db| fetch(db, after), move |found| waiting.fetched(found));
+            let fetched =
+                self.0.writer.write(move |db| fetch(db, after), move |found| waiting.fetched(found));
             if let Err(error) = fetched.await {
                 self.0.waiting.state().fetching = false;
                 return Err(error);
@@ -266,7 +268,8 @@ impl Engine {
         tracing::error!(messages = dead.len(), "messages became dead letters");
         let job = move |db: &Connection| {
             for Received { id, body, received } in &dead {
-                let sql = "INSERT OR REPLACE INTO dead_letters (id, received, body, died_at) VALUES (?, ?, ?, ?)";
+                let sql =
+                    "INSERT OR REPLACE INTO dead_letters (id, received, body, died_at) VALUES (?, ?, ?, ?)";
                 db.execute(sql, params![id, received, body, now.as_microsecond()])?;
                 db.execute("DELETE FROM queue WHERE id = ?", [id])?;
             }
@@ -323,7 +326,10 @@ fn visible_at(delay: Duration, now: Timestamp) -> i64 {
 #[async_trait]
 impl Queue for Engine {
     async fn send(&self, batch: Vec<Sending>) -> Result<(), Error> {
-        #[expect(clippy::disallowed_methods, reason = "the queue is an adapter: its delays run on the real clock")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the queue is an adapter: its delays run on the real clock"
+        )]
         let now = Timestamp::try_from(std::time::SystemTime::now()).unwrap_or_default();
         let messages = batch.iter().map(|sending| {
             let visible = if sending.delay.is_zero() { 0 } else { visible_at(sending.delay, now) };

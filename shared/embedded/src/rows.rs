@@ -7,10 +7,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 /// What a column holds that should not be there.
-pub(crate) fn odd(
-    column: usize,
-    error: impl std::error::Error + Send + Sync + 'static,
-) -> rusqlite::Error {
+pub(crate) fn odd(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Null, Box::new(error))
 }
 

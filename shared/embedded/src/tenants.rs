@@ -68,13 +68,20 @@ impl Engine {
         Ok(write.await? > 0)
     }
 
-    pub(crate) async fn keep_credentials(&self, tenant: &TenantId, granted: &Credentials) -> Result<bool, Error> {
+    pub(crate) async fn keep_credentials(
+        &self,
+        tenant: &TenantId,
+        granted: &Credentials,
+    ) -> Result<bool, Error> {
         let sealed = self.0.sealing.seal_credentials(tenant.as_str(), granted)?;
         let tenant = tenant.clone();
         let void = self.0.targets.voider();
         let write = self.0.writer.write(
             move |db| {
-                db.execute("UPDATE tenants SET credentials = ? WHERE id = ?", params![sealed, tenant.as_str()])
+                db.execute(
+                    "UPDATE tenants SET credentials = ? WHERE id = ?",
+                    params![sealed, tenant.as_str()],
+                )
             },
             |_| void(),
         );

@@ -137,7 +137,12 @@ impl Webhooks for Engine {
         found.map(|kept| self.unseal(kept)).transpose()
     }
 
-    async fn holder(&self, tenant: &TenantId, dialect: &str, topic: &Topic) -> Result<Option<Webhook>, Error> {
+    async fn holder(
+        &self,
+        tenant: &TenantId,
+        dialect: &str,
+        topic: &Topic,
+    ) -> Result<Option<Webhook>, Error> {
         let (tenant, dialect, topic) = (tenant.clone(), dialect.to_owned(), topic.clone());
         let query = self.read(move |db| {
             let sql = "SELECT webhook FROM holders WHERE tenant = ? AND dialect = ? AND topic = ?";

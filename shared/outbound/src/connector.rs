@@ -139,7 +139,9 @@ async fn connect(addresses: &[SocketAddr], within: Duration) -> Result<(TcpStrea
                 return Ok((stream, *address));
             }
             Ok(Err(error)) => failed = refused(&error),
-            Err(_) => failed = DialError::new(Failure::Timeout, "no connection within the time for connecting"),
+            Err(_) => {
+                failed = DialError::new(Failure::Timeout, "no connection within the time for connecting");
+            }
         }
     }
     Err(failed)

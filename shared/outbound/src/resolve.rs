@@ -59,7 +59,10 @@ impl Resolver {
             return Err(DialError::new(Failure::Dns, "the host's name has no address"));
         }
         if !self.allow_private && addresses.iter().any(|address| guard::is_forbidden(address.ip())) {
-            return Err(DialError::new(Failure::Blocked, "the address is private, local or otherwise special"));
+            return Err(DialError::new(
+                Failure::Blocked,
+                "the address is private, local or otherwise special",
+            ));
         }
         Ok(addresses)
     }

@@ -52,7 +52,11 @@ struct ReceiptView<'a> {
 
 /// The answer to a publish. A batch is answered 202 when any of its events was accepted, with each event's own
 /// status beside it; else with the status that its first event got.
-pub(super) fn published(context: Context<'_>, mut results: Vec<Result<Receipt, Error>>, batch: bool) -> Response {
+pub(super) fn published(
+    context: Context<'_>,
+    mut results: Vec<Result<Receipt, Error>>,
+    batch: bool,
+) -> Response {
     if !batch {
         return match results.pop() {
             Some(Ok(receipt)) => {

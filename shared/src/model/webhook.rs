@@ -179,9 +179,21 @@ mod tests {
     fn urls_are_judged_when_registered() {
         let long = format!("https://example.com/{}", "a".repeat(2048));
         let bad = [
-            "", "example.com", "ftp://example.com/", "https://u@example.com/", "https://u:p@example.com/",
-            "https://example.com/#x", "https://exa mple.com/", "https://example.com/a\r\nb", "http://", &long,
-            "http://127.0.0.1/", "http://localhost/", "http://0x7f.1/", "http://[::1]/", "http://a.localhost./",
+            "",
+            "example.com",
+            "ftp://example.com/",
+            "https://u@example.com/",
+            "https://u:p@example.com/",
+            "https://example.com/#x",
+            "https://exa mple.com/",
+            "https://example.com/a\r\nb",
+            "http://",
+            &long,
+            "http://127.0.0.1/",
+            "http://localhost/",
+            "http://0x7f.1/",
+            "http://[::1]/",
+            "http://a.localhost./",
         ];
         for url in bad {
             assert!(TargetUrl::parse(url, false).is_err(), "{url}");
