@@ -74,7 +74,7 @@ impl Source for Embedded {
 
     async fn settle(&self, done: Vec<String>, failed: Vec<String>) -> Result<(), Error> {
         let ids =
-            |receipts: Vec<String>| receipts.iter().filter_map(|id| id.parse().ok()).collect::<Vec<i64>>();
+            |receipts: Vec<String>| receipts.iter().filter_map(|id| id.parse().ok()).collect::<Vec<u64>>();
         self.0.delete(ids(done)).await?;
         if failed.is_empty() {
             return Ok(());

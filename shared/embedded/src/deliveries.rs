@@ -1,5 +1,7 @@
 //! Deliveries: each attempt is on record in one write.
 
+use std::convert::identity;
+
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use postrider::{
@@ -128,7 +130,7 @@ impl Deliveries for Engine {
         lease: Timestamp,
     ) -> Result<Claim, Error> {
         let blank = blank.clone();
-        self.0.writer.write(move |db| claim(db, &blank, number, now, lease), |_| {}).await
+        self.0.writer.write(move |db| claim(db, &blank, number, now, lease), identity).await
     }
 
     async fn record(&self, delivery: &Delivery, due: Option<Timestamp>) -> Result<bool, Error> {
@@ -139,7 +141,7 @@ impl Deliveries for Engine {
         let expected = delivery.attempt_count.saturating_sub(u32::from(!parked));
         let due = due.map(Timestamp::as_microsecond);
         let write = move |db: &Connection| put(db, &delivery, &attempts, expected, due, None);
-        self.0.writer.write(write, |_| {}).await
+        self.0.writer.write(write, identity).await
     }
 
     async fn delivery(&self, tenant: &TenantId, id: DeliveryId) -> Result<Option<Delivery>, Error> {
@@ -185,7 +187,7 @@ impl Deliveries for Engine {
                     .map(|found| found.map(|delivery| Hint::next(&delivery)))
                     .collect::<rusqlite::Result<Vec<_>>>()
             },
-            |_| {},
+            identity,
         );
         write.await
     }

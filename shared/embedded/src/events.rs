@@ -1,6 +1,6 @@
 //! Accepted events.
 
-use std::sync::Arc;
+use std::{convert::identity, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -102,7 +102,7 @@ impl Events for Engine {
         let batch = events.to_vec();
         let write = self.0.writer.write(
             move |db| batch.iter().map(|event| accept(db, event)).collect::<rusqlite::Result<Vec<_>>>(),
-            |_| {},
+            identity,
         );
         match write.await {
             Ok(accepted) => {
@@ -117,14 +117,20 @@ impl Events for Engine {
 
     async fn event(&self, tenant: &TenantId, id: &EventId) -> Result<Option<Arc<Event>>, Error> {
         let asked = (tenant.clone(), id.clone());
-        if let Some(known) = self.0.events.0.get(&asked) {
-            return Ok(Some(known));
+        let sought = asked.clone();
+        // The deliveries of a batch ask at the same time: one of them reads, for all.
+        let read = async {
+            match self.read(move |db| find(db, &sought.0, &sought.1)).await {
+                Ok(Some(event)) => Ok(Arc::new(event)),
+                Ok(None) => Err(None),
+                Err(error) => Err(Some(error)),
+            }
+        };
+        match self.0.events.0.get_or_insert_async(&asked, read).await {
+            Ok(event) => Ok(Some(event)),
+            Err(None) => Ok(None),
+            Err(Some(error)) => Err(error),
         }
-        let found = self.read(move |db| find(db, &asked.0, &asked.1)).await?.map(Arc::new);
-        if let Some(event) = &found {
-            self.0.events.put(event.clone());
-        }
-        Ok(found)
     }
 
     async fn stranded(

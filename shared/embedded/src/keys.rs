@@ -61,7 +61,10 @@ impl Keys for Engine {
                     key.expires_at.map(jiff::Timestamp::as_microsecond),
                 ])
             },
-            |_| void(),
+            |done| {
+                void();
+                done
+            },
         );
         write.await.map(drop)
     }
@@ -87,7 +90,10 @@ impl Keys for Engine {
                 db.prepare_cached("DELETE FROM keys WHERE tenant = ? AND id = ?")?
                     .execute([tenant.as_str(), id.as_str()])
             },
-            |_| void(),
+            |done| {
+                void();
+                done
+            },
         );
         Ok(write.await? > 0)
     }

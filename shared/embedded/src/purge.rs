@@ -1,5 +1,7 @@
 //! Letting go of what is older than it must be kept, in steps that hold nobody up.
 
+use std::convert::identity;
+
 use jiff::Timestamp;
 use postrider::error::Error;
 use rusqlite::params;
@@ -19,7 +21,7 @@ impl Engine {
                       (SELECT seq FROM events WHERE accepted_at < ? ORDER BY accepted_at LIMIT ?)";
         loop {
             let step = move |db: &rusqlite::Connection| db.prepare_cached(events)?.execute([time, STEP]);
-            match self.0.writer.write(step, |_| {}).await? {
+            match self.0.writer.write(step, identity).await? {
                 0 => break,
                 rows => gone += rows,
             }
@@ -41,7 +43,7 @@ impl Engine {
             let step = move |db: &rusqlite::Connection| {
                 db.prepare_cached(sql)?.execute(params![webhook.as_bytes(), oldest.as_bytes(), STEP])
             };
-            match self.0.writer.write(step, |_| {}).await? {
+            match self.0.writer.write(step, identity).await? {
                 0 => return Ok(gone),
                 rows => gone += rows,
             }

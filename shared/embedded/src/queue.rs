@@ -1,14 +1,14 @@
 //! The queue, in the same file as the rest: delays, visibility, redelivery, dead letters.
 //!
-//! Every message is on disk before its sender is answered. What waits is handed out from memory, in order; a
-//! backlog too long for memory stays on disk and is fetched as memory empties. That a message is being worked
-//! on is known in memory alone: if the process dies, it is simply handed out again.
+//! Every message is on disk before its sender is answered. Those of one event share a row, which goes when the
+//! last of them is done with: a fan-out costs the queue two writes, however wide it is. What waits is handed out
+//! from memory, in order; a backlog too long for memory stays on disk and is fetched as memory empties. What is
+//! being worked on, and what is done of a row, is known in memory alone: if the process dies, the whole row is
+//! handed out again, as messages that were handed out before.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+mod waiting;
+
+use std::{convert::identity, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -17,17 +17,18 @@ use postrider::{
     ports::{MAX_DELAY, Queue, Sending},
 };
 use rusqlite::{Connection, params};
-use tokio::{
-    sync::Notify,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
+pub(crate) use self::waiting::Waiting;
+use self::waiting::{Message, Row};
 use crate::Engine;
 
-/// Messages kept in memory; more wait on disk.
-const IN_MEMORY: usize = 10_000;
-/// Messages fetched from disk at once.
-const FETCH: usize = 2_000;
+/// Rows fetched from disk at once.
+const FETCH: usize = 200;
+/// Messages of one row at most: those that are done with stay on disk with those that are not.
+const IN_A_ROW: usize = 100;
+/// What parts the messages of a row. They are JSON on one line each.
+const BETWEEN: char = '\n';
 
 /// What the queue's owner decides.
 #[derive(Debug, Clone, Copy)]
@@ -47,109 +48,20 @@ impl Default for Settings {
 /// A message that was handed out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
-    /// By which it is deleted or put back.
-    pub id: i64,
+    /// By which it is deleted or put back, for as long as it is invisible.
+    pub id: u64,
     /// What its sender wrote.
     pub body: String,
     /// How often it was handed out, this time included.
     pub received: u32,
 }
 
-/// What waits, as far as it is in memory.
-pub(crate) struct Waiting {
-    settings: Settings,
-    state: Mutex<State>,
-    arrived: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    ready: VecDeque<Received>,
-    in_flight: HashMap<i64, Flight>,
-    /// Messages in the order in which they become visible again.
-    deadlines: VecDeque<(Instant, i64)>,
-    /// Beyond this id, messages are on disk alone; none: all that are visible are in memory.
-    on_disk_after: Option<i64>,
-    /// Whether a fetch is under way.
-    fetching: bool,
-    /// When the next delayed message becomes visible, in microseconds since 1970.
-    next_delayed: Option<i64>,
-}
-
-struct Flight {
-    until: Instant,
-    body: String,
-    received: u32,
-}
-
 impl Waiting {
     /// Looks at what an earlier process left: all of it waits again.
     pub(crate) fn load(db: &Connection, settings: Settings) -> rusqlite::Result<Self> {
         db.execute("UPDATE queue SET visible_at = 0 WHERE visible_at < 0", [])?;
-        let state = State { on_disk_after: Some(0), next_delayed: next_delayed(db)?, ..State::default() };
-        Ok(Self { settings, state: Mutex::new(state), arrived: Notify::new() })
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes in messages that have just been committed, in the order of their ids.
-    fn arrive(&self, messages: impl IntoIterator<Item = Received>, delayed_until: Option<i64>) {
-        let mut state = self.state();
-        for message in messages {
-            if state.on_disk_after.is_none() && state.ready.len() >= IN_MEMORY {
-                state.on_disk_after = Some(message.id - 1);
-            }
-            if state.on_disk_after.is_none() {
-                state.ready.push_back(message);
-            }
-        }
-        if let Some(time) = delayed_until {
-            state.next_delayed = Some(state.next_delayed.map_or(time, |next| next.min(time)));
-        }
-        drop(state);
-        self.arrived.notify_one();
-    }
-
-    /// Takes messages that may be handed out; those handed out too often are apart.
-    fn take(&self, max: usize, now: Instant) -> (Vec<Received>, Vec<Received>) {
-        let mut state = self.state();
-        while let Some(&(until, id)) = state.deadlines.front().filter(|(until, _)| *until <= now) {
-            state.deadlines.pop_front();
-            // A message that was deleted, or handed out again since, has nothing to do with this deadline.
-            if state.in_flight.get(&id).is_some_and(|flight| flight.until == until)
-                && let Some(flight) = state.in_flight.remove(&id)
-            {
-                state.ready.push_back(Received { id, body: flight.body, received: flight.received });
-            }
-        }
-        let (mut taken, mut dead) = (Vec::new(), Vec::new());
-        let until = now + self.settings.visibility;
-        while taken.len() < max {
-            let Some(mut message) = state.ready.pop_front() else { break };
-            if message.received >= self.settings.max_receives {
-                dead.push(message);
-                continue;
-            }
-            message.received += 1;
-            let flight = Flight { until, body: message.body.clone(), received: message.received };
-            state.in_flight.insert(message.id, flight);
-            state.deadlines.push_back((until, message.id));
-            taken.push(message);
-        }
-        (taken, dead)
-    }
-
-    /// When to look again at the latest, if nothing arrives.
-    fn next_look(&self, now: Timestamp, here: Instant) -> Option<Instant> {
-        let state = self.state();
-        let delayed = state.next_delayed.map(|at| {
-            let micros = u64::try_from(at.saturating_sub(now.as_microsecond())).unwrap_or_default();
-            here + Duration::from_micros(micros)
-        });
-        let returning = state.deadlines.front().map(|(until, _)| *until);
-        delayed.into_iter().chain(returning).min()
+        let last = db.query_row("SELECT coalesce(max(id), 0) FROM queue", [], |row| row.get(0))?;
+        Ok(Self::new(settings, last, next_delayed(db)?))
     }
 }
 
@@ -176,55 +88,35 @@ impl Engine {
             }
             let look = self.0.waiting.next_look(now(), Instant::now()).map_or(end, |look| look.min(end));
             // Either something arrived, or it is time to look.
-            let _ = timeout_at(look, self.0.waiting.arrived.notified()).await;
+            let _ = timeout_at(look, self.0.waiting.arrival()).await;
         }
     }
 
     /// Deletes messages that are done with.
-    pub async fn delete(&self, ids: Vec<i64>) -> Result<(), Error> {
-        if ids.is_empty() {
+    pub async fn delete(&self, ids: Vec<u64>) -> Result<(), Error> {
+        let (_, emptied) = self.0.waiting.land(&ids);
+        if emptied.is_empty() {
             return Ok(());
         }
-        let waiting = self.0.waiting.clone();
-        let job = move |db: &Connection| {
-            let mut delete = db.prepare_cached("DELETE FROM queue WHERE id = ?")?;
-            for id in &ids {
-                delete.execute([id])?;
-            }
-            Ok(ids)
-        };
-        let forget = move |ids: &Vec<i64>| {
-            let mut state = waiting.state();
-            for id in ids {
-                state.in_flight.remove(id);
-            }
-            // Deadlines of deleted messages are dropped as they come to the front; a long queue of them is
-            // dropped now.
-            if state.deadlines.len() > 4 * (state.in_flight.len() + IN_MEMORY) {
-                let State { deadlines, in_flight, .. } = &mut *state;
-                deadlines.retain(|(until, id)| in_flight.get(id).is_some_and(|f| f.until == *until));
-            }
-        };
-        self.0.writer.write(job, forget).await.map(drop)
+        self.0.writer.write(move |db| delete(db, &emptied), identity).await
     }
 
     /// Makes messages visible again after `delay`, and notes how often they were handed out.
-    pub async fn put_back(&self, ids: Vec<i64>, delay: Duration, now: Timestamp) -> Result<(), Error> {
-        let flights: Vec<_> = {
-            let mut state = self.0.waiting.state();
-            ids.iter().filter_map(|id| Some((*id, state.in_flight.remove(id)?.received))).collect()
-        };
+    pub async fn put_back(&self, ids: Vec<u64>, delay: Duration, now: Timestamp) -> Result<(), Error> {
+        let (messages, emptied) = self.0.waiting.land(&ids);
         let visible_at = visible_at(delay, now).max(1);
         let waiting = self.0.waiting.clone();
+        // Each in a row of its own: a later one may fail where the others of its row did not.
         let job = move |db: &Connection| {
-            let mut update =
-                db.prepare_cached("UPDATE queue SET visible_at = ?, received = ? WHERE id = ?")?;
-            for (id, received) in &flights {
-                update.execute(params![visible_at, received, id])?;
+            let mut insert =
+                db.prepare_cached("INSERT INTO queue (id, visible_at, received, body) VALUES (?, ?, ?, ?)")?;
+            for Message { received, body, .. } in &messages {
+                insert.execute(params![waiting.next_row(), visible_at, received, body])?;
             }
-            Ok(())
+            delete(db, &emptied)?;
+            Ok(waiting)
         };
-        self.0.writer.write(job, move |()| waiting.arrive([], Some(visible_at))).await
+        self.0.writer.write(job, move |waiting| waiting.arrive([], Some(visible_at))).await
     }
 
     /// How many messages became dead letters.
@@ -235,87 +127,65 @@ impl Engine {
     /// Brings messages into memory: those on disk alone, and those whose delay has passed.
     async fn refill(&self, now: Timestamp) -> Result<(), Error> {
         let now = now.as_microsecond();
-        let (fetch_after, promote) = {
-            let mut state = self.0.waiting.state();
-            let low = state.ready.len() < IN_MEMORY / 2 && !state.fetching;
-            let fetch_after = state.on_disk_after.filter(|_| low);
-            state.fetching |= fetch_after.is_some();
-            (fetch_after, state.next_delayed.is_some_and(|at| at <= now))
-        };
+        let (fetch_after, promote) = self.0.waiting.to_do(now);
         if let Some(after) = fetch_after {
             let waiting = self.0.waiting.clone();
             let fetched =
-                self.0.writer.write(move |db| fetch(db, after), move |found| waiting.fetched(found));
+                self.0.writer.write(move |db| fetch(db, after), move |found| waiting.fetched(found, FETCH));
             if let Err(error) = fetched.await {
-                self.0.waiting.state().fetching = false;
+                self.0.waiting.not_fetched();
                 return Err(error);
             }
         }
         if promote {
             let waiting = self.0.waiting.clone();
             let job = move |db: &Connection| Ok((promoted(db, now)?, next_delayed(db)?));
-            let then = move |(found, next): &(Vec<Received>, Option<i64>)| waiting.promoted(found, *next);
-            self.0.writer.write(job, then).await?;
+            self.0.writer.write(job, move |(found, next)| waiting.promoted(found, next)).await?;
         }
         Ok(())
     }
 
     /// Moves messages that were handed out too often where somebody can look at them.
-    async fn bury(&self, dead: Vec<Received>, now: Timestamp) -> Result<(), Error> {
+    async fn bury(&self, dead: Vec<Message>, now: Timestamp) -> Result<(), Error> {
         if dead.is_empty() {
             return Ok(());
         }
         tracing::error!(messages = dead.len(), "messages became dead letters");
+        let emptied = self.0.waiting.done(&dead);
         let job = move |db: &Connection| {
-            for Received { id, body, received } in &dead {
-                let sql =
-                    "INSERT OR REPLACE INTO dead_letters (id, received, body, died_at) VALUES (?, ?, ?, ?)";
-                db.execute(sql, params![id, received, body, now.as_microsecond()])?;
-                db.execute("DELETE FROM queue WHERE id = ?", [id])?;
+            for Message { body, received, .. } in &dead {
+                db.prepare_cached("INSERT INTO dead_letters (received, body, died_at) VALUES (?, ?, ?)")?
+                    .execute(params![received, body, now.as_microsecond()])?;
             }
-            Ok(())
+            delete(db, &emptied)
         };
-        self.0.writer.write(job, |()| {}).await
+        self.0.writer.write(job, identity).await
     }
 }
 
-impl Waiting {
-    /// Runs on the writing thread: nothing can have been sent between the query and this.
-    fn fetched(&self, found: &[Received]) {
-        let mut state = self.state();
-        state.fetching = false;
-        let known: Vec<Received> =
-            found.iter().filter(|m| !state.in_flight.contains_key(&m.id)).cloned().collect();
-        state.ready.extend(known);
-        state.on_disk_after = if found.len() < FETCH { None } else { found.last().map(|m| m.id) };
-    }
-
-    fn promoted(&self, found: &[Received], next: Option<i64>) {
-        let mut state = self.state();
-        // One beyond `on_disk_after` is not fetched a second time: see `promoted` below.
-        state.ready.extend(found.iter().cloned());
-        state.next_delayed = next;
-    }
+fn delete(db: &Connection, rows: &[i64]) -> rusqlite::Result<()> {
+    let mut delete = db.prepare_cached("DELETE FROM queue WHERE id = ?")?;
+    rows.iter().try_for_each(|row| delete.execute([row]).map(drop))
 }
 
-fn message(row: &rusqlite::Row<'_>) -> rusqlite::Result<Received> {
-    Ok(Received { id: row.get(0)?, body: row.get(1)?, received: row.get(2)? })
+fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    Ok(Row { id: row.get(0)?, bodies: row.get(1)?, received: row.get(2)? })
 }
 
-fn fetch(db: &Connection, after: i64) -> rusqlite::Result<Vec<Received>> {
+fn fetch(db: &Connection, after: i64) -> rusqlite::Result<Vec<Row>> {
     let sql = "SELECT id, body, received FROM queue WHERE id > ? AND visible_at = 0 ORDER BY id LIMIT ?";
     let limit = i64::try_from(FETCH).unwrap_or(i64::MAX);
-    db.prepare_cached(sql)?.query_map([after, limit], message)?.collect()
+    db.prepare_cached(sql)?.query_map([after, limit], row)?.collect()
 }
 
 /// Delayed messages whose time has come. They keep a mark of their own (-1 instead of 0) so that a fetch from
 /// disk does not find them once more; the next process finds them by that mark.
-fn promoted(db: &Connection, now: i64) -> rusqlite::Result<Vec<Received>> {
+fn promoted(db: &Connection, now: i64) -> rusqlite::Result<Vec<Row>> {
     let sql = "UPDATE queue SET visible_at = -1 WHERE id IN
                (SELECT id FROM queue WHERE visible_at > 0 AND visible_at <= ? ORDER BY visible_at LIMIT ?)
                RETURNING id, body, received";
     let limit = i64::try_from(FETCH).unwrap_or(i64::MAX);
-    db.prepare_cached(sql)?.query_map([now, limit], message)?.collect()
+    db.prepare_cached(sql)?.query_map([now, limit], row)?.collect()
 }
 
 fn visible_at(delay: Duration, now: Timestamp) -> i64 {
@@ -331,30 +201,37 @@ impl Queue for Engine {
             reason = "the queue is an adapter: its delays run on the real clock"
         )]
         let now = Timestamp::try_from(std::time::SystemTime::now()).unwrap_or_default();
-        let messages = batch.iter().map(|sending| {
-            let visible = if sending.delay.is_zero() { 0 } else { visible_at(sending.delay, now) };
+        let mut rows: Vec<(i64, usize, String)> = Vec::new();
+        for sending in batch {
+            let visible_at = if sending.delay.is_zero() { 0 } else { visible_at(sending.delay, now) };
             // The event is not in the message: it is in the same file, and the newest are in memory.
-            sending.hint.write(None).map(|body| (visible, body))
-        });
-        let messages = messages.collect::<Result<Vec<_>, _>>()?;
+            let body = sending.hint.write(None)?;
+            match rows.last_mut() {
+                Some((at, messages, bodies)) if *at == visible_at && *messages < IN_A_ROW => {
+                    *messages += 1;
+                    bodies.push(BETWEEN);
+                    bodies.push_str(&body);
+                }
+                _ => rows.push((visible_at, 1, body)),
+            }
+        }
         let waiting = self.0.waiting.clone();
         let job = move |db: &Connection| {
-            let mut insert = db.prepare_cached("INSERT INTO queue (visible_at, body) VALUES (?, ?)")?;
-            let (mut ready, mut delayed_until) = (Vec::with_capacity(messages.len()), None::<i64>);
-            for (visible_at, body) in messages {
-                let id = insert.insert(params![visible_at, body])?;
+            let mut insert =
+                db.prepare_cached("INSERT INTO queue (id, visible_at, body) VALUES (?, ?, ?)")?;
+            let (mut ready, mut delayed_until) = (Vec::with_capacity(rows.len()), None::<i64>);
+            for (visible_at, _, bodies) in rows {
+                let id = waiting.next_row();
+                insert.execute(params![id, visible_at, bodies])?;
                 if visible_at == 0 {
-                    ready.push(Received { id, body, received: 0 });
+                    ready.push(Row { id, bodies, received: 0 });
                 } else {
                     delayed_until = Some(delayed_until.map_or(visible_at, |next| next.min(visible_at)));
                 }
             }
-            Ok((Mutex::new(ready), delayed_until))
+            Ok((waiting, ready, delayed_until))
         };
-        let then = move |(ready, delayed): &(Mutex<Vec<Received>>, Option<i64>)| {
-            let ready = std::mem::take(&mut *ready.lock().unwrap_or_else(PoisonError::into_inner));
-            waiting.arrive(ready, *delayed);
-        };
-        self.0.writer.write(job, then).await.map(drop)
+        let arrive = |(waiting, ready, delayed): (Arc<Waiting>, _, _)| waiting.arrive(ready, delayed);
+        self.0.writer.write(job, arrive).await
     }
 }

@@ -77,7 +77,7 @@ CREATE TABLE IF NOT EXISTS deliveries (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (due_at) WHERE due_at IS NOT NULL;
 
--- visible_at 0: at once.
+-- A row is one message or several, a line each. visible_at 0: at once; -1: handed out after its delay.
 CREATE TABLE IF NOT EXISTS queue (
     id         INTEGER PRIMARY KEY,
     visible_at INTEGER NOT NULL,

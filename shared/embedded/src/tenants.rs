@@ -1,5 +1,7 @@
 //! Tenants, and what they grant us.
 
+use std::convert::identity;
+
 use jiff::Timestamp;
 use postrider::{
     error::Error,
@@ -23,7 +25,10 @@ impl Engine {
                 db.prepare_cached("INSERT OR IGNORE INTO tenants (id, name, created_at) VALUES (?, ?, ?)")?
                     .execute(params![tenant.id.as_str(), tenant.name, tenant.created_at.as_microsecond()])
             },
-            |_| void(),
+            |done| {
+                void();
+                done
+            },
         );
         Ok(write.await? > 0)
     }
@@ -60,9 +65,10 @@ impl Engine {
                 }
                 db.execute("DELETE FROM tenants WHERE id = ?", [id.as_str()])
             },
-            |_| {
+            |done| {
                 void();
                 void_keys();
+                done
             },
         );
         Ok(write.await? > 0)
@@ -83,7 +89,10 @@ impl Engine {
                     params![sealed, tenant.as_str()],
                 )
             },
-            |_| void(),
+            |done| {
+                void();
+                done
+            },
         );
         Ok(write.await? > 0)
     }
@@ -103,7 +112,7 @@ impl Engine {
                 let sql = "INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)";
                 db.execute(sql, params![name, time.as_microsecond()])
             },
-            |_| {},
+            identity,
         );
         write.await.map(drop)
     }

@@ -126,7 +126,10 @@ impl Webhooks for Engine {
                 let refused = add(db, &mut webhook, &secrets, exclusive, quota)?;
                 Ok(refused.unwrap_or_else(|| Added::Webhook(Box::new(webhook))))
             },
-            |_| void(),
+            |done| {
+                void();
+                done
+            },
         );
         write.await
     }
@@ -192,7 +195,10 @@ impl Webhooks for Engine {
                 }
                 Ok(same)
             },
-            |_| void(),
+            |done| {
+                void();
+                done
+            },
         );
         write.await
     }
@@ -209,7 +215,10 @@ impl Webhooks for Engine {
                 }
                 db.execute("DELETE FROM webhooks WHERE tenant = ? AND id = ?", params![tenant, id])
             },
-            |_| void(),
+            |done| {
+                void();
+                done
+            },
         );
         Ok(write.await? > 0)
     }

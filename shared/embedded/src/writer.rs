@@ -3,7 +3,7 @@
 use std::{
     sync::{Arc, mpsc},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use postrider::error::Error;
@@ -15,8 +15,8 @@ use crate::broken;
 /// Jobs of one transaction at most, so that the first does not wait for an endless stream of later ones.
 const MAX_GROUP: usize = 1024;
 
-/// A group as large as this means that more is coming: the next one waits [`GATHER`] for it, for a page written
-/// once for many rows is cheaper than once for each.
+/// A group as large as this means that more is coming: the next one is given [`GATHER`] to gather, for a page
+/// written once for many rows is cheaper than once for each. Asleep, so that nobody spends time on waking us.
 const BUSY: usize = 8;
 const GATHER: Duration = Duration::from_millis(1);
 
@@ -62,20 +62,19 @@ impl Writer {
         Ok(Self { jobs, _thread: Arc::new(Joined(Some(handle))) })
     }
 
-    /// Runs `job` in the next transaction; what it returns comes back once that is on disk. `then` runs on the
-    /// writing thread just before, in the order of the jobs.
-    pub(crate) async fn write<T: Send + 'static>(
+    /// Runs `job` in the next transaction. Once that is on disk, `then` makes the answer of what it returned, on the
+    /// writing thread and in the order of the jobs.
+    pub(crate) async fn write<T: Send + 'static, A: Send + 'static>(
         &self,
         job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-        then: impl FnOnce(&T) + Send + 'static,
-    ) -> Result<T, Error> {
+        then: impl FnOnce(T) -> A + Send + 'static,
+    ) -> Result<A, Error> {
         let (tell, told) = oneshot::channel();
         let write = Job::Write(Box::new(move |connection| {
-            let answer = job(connection)?;
+            let written = job(connection)?;
             Ok(Box::new(move || {
-                then(&answer);
                 // Whoever asked may have gone away; the write stands all the same.
-                let _ = tell.send(answer);
+                let _ = tell.send(then(written));
             }))
         }));
         let lost = |_| Error::Unavailable("the database did not commit".into());
@@ -92,17 +91,19 @@ impl Writer {
 
 fn run(connection: &Connection, queue: &mpsc::Receiver<Job>) {
     let mut told = Vec::new();
-    let mut last = 0;
     while let Ok(first) = queue.recv() {
         let mut next = Some(first);
         while let Some(job) = next.take() {
             match job {
                 Job::Between(job) => job(connection),
-                Job::Write(job) => match group(connection, job, queue, last >= BUSY, &mut told) {
+                Job::Write(job) => match group(connection, job, queue, &mut told) {
                     Ok(between) => {
-                        last = told.len();
+                        let busy = told.len() >= BUSY;
                         told.drain(..).for_each(|tell| tell());
                         next = between;
+                        if busy {
+                            thread::sleep(GATHER);
+                        }
                     }
                     Err(error) => {
                         tracing::error!(fault = broken(error).fault(), jobs = told.len(), "a commit failed");
@@ -119,29 +120,23 @@ fn run(connection: &Connection, queue: &mpsc::Receiver<Job>) {
     let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA optimize;");
 }
 
-/// One transaction; a job that must run between two ends it, and is handed back.
+/// One transaction of all that waits; a job that must run between two ends it, and is handed back.
 fn group(
     connection: &Connection,
     first: Write,
     queue: &mpsc::Receiver<Job>,
-    busy: bool,
     told: &mut Vec<Told>,
 ) -> rusqlite::Result<Option<Job>> {
     connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
     told.push(first(connection)?);
     let mut between = None;
-    let end = Instant::now() + GATHER;
-    while told.len() < MAX_GROUP {
-        let next = match queue.try_recv() {
-            Err(mpsc::TryRecvError::Empty) if busy => {
-                queue.recv_timeout(end.saturating_duration_since(Instant::now())).ok()
-            }
-            next => next.ok(),
-        };
-        match next {
-            Some(Job::Write(job)) => told.push(job(connection)?),
-            other => {
-                between = other;
+    while told.len() < MAX_GROUP
+        && let Ok(job) = queue.try_recv()
+    {
+        match job {
+            Job::Write(job) => told.push(job(connection)?),
+            Job::Between(_) => {
+                between = Some(job);
                 break;
             }
         }

@@ -24,7 +24,7 @@ pub(crate) struct Message {
 
 #[derive(Debug, Clone)]
 enum Token {
-    Embedded(i64),
+    Embedded(u64),
     Aws(String),
 }
 
