@@ -22,9 +22,10 @@ use tracing_subscriber::EnvFilter;
 
 use self::{args::Args, engine::Running, inspect::Inspector, template::Template};
 
-/// Many small, short-lived allocations on every path: the profile showed the system's allocator at a tenth.
+/// What one thread allocates, the writing thread frees. At a fan-out of 10, glibc's allocator took a fifth more CPU
+/// time than this one; mimalloc as little, but 85 MiB for 65.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Why the runner did not start, or stopped.
 #[derive(Debug, thiserror::Error)]

@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const IN_FLIGHT: u32 = 2048;
 /// Batches begun less than [`YOUNG`] ago at once: as many as keep the machine busy while receivers are quick.
 /// More would only cost connections and memory.
-const BEGINNING: usize = 40;
+const BEGINNING: usize = 32;
 /// After what time a batch no longer counts as beginning: it waits for a slow receiver, and others go ahead.
 const YOUNG: Duration = Duration::from_millis(50);
 /// How long one look at an empty queue waits.

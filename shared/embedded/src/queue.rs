@@ -235,3 +235,6 @@ impl Queue for Engine {
         self.0.writer.write(job, arrive).await
     }
 }
+
+#[cfg(test)]
+mod tests;
