@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use postrider_outbound::LocalName;
+use postrider_outbound::{Authorities, LocalName};
 
 /// Webhooks for commerce platforms, as one process on one machine.
 #[derive(Debug, Clone, Parser)]
@@ -28,6 +28,9 @@ pub(crate) struct Args {
     /// A name that resolves as told, as in shop.test=127.0.0.1; may be given several times
     #[arg(long, env = "POSTRIDER_RESOLVE", value_name = "NAME=ADDRESS", value_delimiter = ',')]
     pub(crate) resolve: Vec<LocalName>,
+    /// Certificate authorities, in PEM form, that may vouch for receivers beside the public ones
+    #[arg(long, env = "POSTRIDER_TRUST", value_name = "FILE", value_parser = |path: &str| Authorities::read(path))]
+    pub(crate) trust: Option<Authorities>,
     /// Where tenants, webhooks, events and deliveries are kept
     #[arg(long, env = "POSTRIDER_ENGINE", value_enum, default_value_t = Engine::Embedded)]
     pub(crate) engine: Engine,

@@ -74,7 +74,11 @@ async fn run(args: Args) -> Result<(), Failed> {
 
     let Running { ports, source, housekeeping, is_new } =
         engine::start(&args, &template, allow_private).await?;
-    let outbound = postrider_outbound::Settings { allow_private, local_names: args.resolve.clone() };
+    let outbound = postrider_outbound::Settings {
+        allow_private,
+        local_names: args.resolve.clone(),
+        authorities: args.trust.clone().unwrap_or_default(),
+    };
     let post = Arc::new(Outbound::new(outbound)?);
     first_run::greet(&args, &ports, here, allow_private, is_new).await?;
 

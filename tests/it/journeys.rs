@@ -8,3 +8,4 @@ mod noisy;
 mod restart;
 mod retry;
 mod secrets;
+mod tls;

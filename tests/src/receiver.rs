@@ -22,12 +22,14 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
     time::{Interval, sleep},
 };
+use tokio_rustls::TlsAcceptor;
 
 use crate::poll;
 
@@ -134,6 +136,21 @@ impl Receiver {
         Self::listen(move |stream, seen| http(stream, seen, rule.clone())).await
     }
 
+    /// The same behind TLS, with a certificate of the test's.
+    pub async fn secure(tls: ServerConfig, rule: impl Fn(&Arrived) -> Reply + Send + Sync + 'static) -> Self {
+        let (tls, rule) = (TlsAcceptor::from(Arc::new(tls)), Arc::new(rule) as Arc<Rule>);
+        let serve = move |stream, seen| {
+            let (tls, rule) = (tls.clone(), rule.clone());
+            async move {
+                // A client that does not trust us goes away.
+                if let Ok(stream) = tls.accept(stream).await {
+                    http(stream, seen, rule).await;
+                }
+            }
+        };
+        Self::listen(serve).await
+    }
+
     /// Accepts connections, and mistreats them.
     pub async fn broken(fault: Fault) -> Self {
         Self::listen(move |stream, seen| mistreat(stream, seen, fault)).await
@@ -208,7 +225,7 @@ impl Drop for Receiver {
     }
 }
 
-async fn http(stream: TcpStream, seen: Arc<Seen>, rule: Arc<Rule>) {
+async fn http(stream: impl AsyncRead + AsyncWrite + Unpin, seen: Arc<Seen>, rule: Arc<Rule>) {
     let service = service_fn(move |request| {
         let (seen, rule) = (seen.clone(), rule.clone());
         async move { respond(request, &seen, &*rule).await }

@@ -86,8 +86,11 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    pub(crate) fn new(resolver: Resolver, connect_timeout: Duration) -> Result<Self, rustls::Error> {
-        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    pub(crate) fn new(
+        resolver: Resolver,
+        roots: RootCertStore,
+        connect_timeout: Duration,
+    ) -> Result<Self, rustls::Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?

@@ -7,6 +7,8 @@
 mod connector;
 mod post;
 mod resolve;
+mod trust;
 
 pub use post::{Outbound, Settings};
 pub use resolve::{BadName, LocalName};
+pub use trust::{Authorities, BadAuthorities};

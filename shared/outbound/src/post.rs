@@ -25,6 +25,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     connector::{Connector, DialError, Dialled, micros},
     resolve::{LocalName, Resolver},
+    trust::Authorities,
 };
 
 /// How much of an answer's body is kept.
@@ -43,6 +44,8 @@ pub struct Settings {
     pub allow_private: bool,
     /// Names that resolve as told.
     pub local_names: Vec<LocalName>,
+    /// Who may vouch for a receiver, beside the public authorities.
+    pub authorities: Authorities,
 }
 
 type Http = Client<Connector, Full<Bytes>>;
@@ -64,8 +67,9 @@ impl Outbound {
     /// Makes the client. Nothing is dialled yet.
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let resolver = Resolver::new(settings.local_names, settings.allow_private);
-        let connector = Connector::new(resolver, CONNECT_TIMEOUT)
-            .map_err(|error| Error::Internal(format!("setting up TLS: {error}")))?;
+        let no_tls = |error| Error::Internal(format!("setting up TLS: {error}"));
+        let roots = settings.authorities.with_public().map_err(no_tls)?;
+        let connector = Connector::new(resolver, roots, CONNECT_TIMEOUT).map_err(no_tls)?;
         let client = |idle: usize| {
             Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
