@@ -13,10 +13,11 @@ start() {
     "$WHBENCH" ready --target postrider --url "http://127.0.0.1:$POSTRIDER_PORT" --limit-s 30 >/dev/null
 }
 
-# Whether the process is still this server: one that only waits to be collected no longer has a file,
-# and one that got the id since has another.
+# Whether the process is still this server: one that only waits to be collected is a zombie, and one that got the
+# id since has another name. (Its executable is let go of before its sockets are: that would be too early.)
 runs() {
-    [[ /proc/$1/exe -ef $SERVER ]]
+    local stat
+    stat=$(cat "/proc/$1/stat" 2>/dev/null) && [[ $stat == "$1 (${SERVER##*/}) "[!ZX]* ]]
 }
 
 # end SIGNAL SECONDS: signals the server; fails if it still runs then.
