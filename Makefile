@@ -81,7 +81,7 @@ invoke-delivery: EVENT ?= delivery ## Deliver what a queue message names
 invoke-scheduler: EVENT ?= schedule ## Sweep once
 $(FUNCTIONS:%=invoke-%): invoke-%: $(TOOLS)/venv.stamp
 	$(WITH_VENV) cargo lambda invoke --invoke-address 127.0.0.1 --invoke-port $(WATCH_PORT) \
-		--data-file tests/events/$(EVENT).json $*
+		--data-file tests/events/$(strip $(EVENT)).json $*
 
 .PHONY: invoke-story
 invoke-story: $(TOOLS)/venv.stamp ## Register, grant, publish and deliver, over `make servers` and `make watch`
