@@ -147,7 +147,9 @@ pub enum Accepted {
 /// Accepted events, kept for 30 days.
 #[async_trait]
 pub trait Events: Send + Sync {
-    /// Accepts each event once, durably before it returns. Each has an answer of its own, in their order.
+    /// Accepts each event once, and queues the first attempt for each of its webhooks: both durably before it
+    /// returns. Each has an answer of its own, in their order. One that could be accepted but not queued fails;
+    /// it stays accepted, so that accepting it again finds it there.
     async fn accept(&self, events: &[Arc<Event>]) -> Vec<Result<Accepted, Error>>;
     /// Finds an event.
     async fn event(&self, tenant: &TenantId, id: &EventId) -> Result<Option<Arc<Event>>, Error>;
@@ -212,6 +214,17 @@ pub struct Sending {
     pub delay: Duration,
     /// The event itself, for queues that can save the consumer a read.
     pub event: Option<Arc<Event>>,
+}
+
+impl Sending {
+    /// What is queued of an event just accepted: the first attempt for each of its webhooks, at once.
+    pub fn first(event: &Arc<Event>) -> impl Iterator<Item = Self> {
+        event.webhooks.iter().map(|&webhook| Self {
+            hint: Hint::fresh(event, webhook),
+            delay: Duration::ZERO,
+            event: Some(event.clone()),
+        })
+    }
 }
 
 /// Where deliveries wait. It is only a hint of what the store knows: a lost or doubled message changes nothing

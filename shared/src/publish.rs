@@ -1,4 +1,4 @@
-//! Accepting events: each once, durably, before the answer; then a hint for each webhook that it goes to.
+//! Accepting events: each once, with a hint for each webhook that it goes to, durably before the answer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,20 +33,19 @@ pub async fn publish(
     }
     let events: Vec<_> = prepared.iter().filter_map(|event| event.as_ref().ok().cloned()).collect();
     let mut accepted = ports.store.accept(&events).await.into_iter();
-    let mut sendings = Vec::new();
+    let mut again = Vec::new();
     let mut results = Vec::with_capacity(prepared.len());
     for event in prepared {
         let missing = || Err(Error::Internal("a store that answered for fewer events than it took".into()));
         results.push(match event {
-            Ok(event) => settle(&event, accepted.next().unwrap_or_else(missing), &mut sendings),
+            Ok(event) => settle(&event, accepted.next().unwrap_or_else(missing), &mut again),
             Err(error) => Err(error),
         });
     }
-    if !sendings.is_empty()
-        && let Err(error) = ports.queue.send(sendings).await
+    if !again.is_empty()
+        && let Err(error) = ports.queue.send(again).await
     {
-        // What was accepted stays accepted: publishing the same again queues it.
-        tracing::error!(%error, fault = error.fault(), "accepted events were not queued");
+        tracing::error!(%error, fault = error.fault(), "events published before were not queued again");
         return results.into_iter().map(|result| result.and(Err(error.clone()))).collect();
     }
     results
@@ -82,19 +81,12 @@ async fn prepare(
 fn settle(
     event: &Arc<Event>,
     accepted: Result<Accepted, Error>,
-    sendings: &mut Vec<Sending>,
+    again: &mut Vec<Sending>,
 ) -> Result<Receipt, Error> {
     match accepted? {
-        Accepted::New => {
-            sendings.extend(event.webhooks.iter().map(|&webhook| Sending {
-                hint: Hint::fresh(event, webhook),
-                delay: Duration::ZERO,
-                event: Some(event.clone()),
-            }));
-            Ok(Receipt { id: event.id.clone(), deliveries: event.webhooks.len() })
-        }
+        Accepted::New => Ok(Receipt { id: event.id.clone(), deliveries: event.webhooks.len() }),
         Accepted::Already(kept) if kept.repeats(event) => {
-            sendings.extend(kept.webhooks.iter().map(|&webhook| Sending {
+            again.extend(kept.webhooks.iter().map(|&webhook| Sending {
                 hint: Hint::again(&kept, webhook),
                 delay: AGAIN_AFTER,
                 event: None,

@@ -11,7 +11,7 @@ use postrider::{
     hint::Hint,
     model::{Event, EventId, Payload, TenantId, WebhookId},
     operation::{Page, PageRequest},
-    ports::{Accepted, Events},
+    ports::{Accepted, Events, Queue, Sending},
 };
 use uuid::Uuid;
 
@@ -102,7 +102,19 @@ impl Events for Engine {
             results.push((at, self.accept_one(event).await));
         }
         results.sort_unstable_by_key(|(at, _)| *at);
-        results.into_iter().map(|(_, result)| result).collect()
+        let mut results: Vec<_> = results.into_iter().map(|(_, result)| result).collect();
+        let new = events.iter().zip(&results).filter(|(_, result)| **result == Ok(Accepted::New));
+        let first: Vec<_> = new.flat_map(|(event, _)| Sending::first(event)).collect();
+        if !first.is_empty()
+            && let Err(error) = self.send(first).await
+        {
+            // What was accepted stays accepted: publishing the same again queues it, or the sweep does.
+            tracing::error!(%error, fault = error.fault(), "accepted events were not queued");
+            for result in results.iter_mut().filter(|result| **result == Ok(Accepted::New)) {
+                *result = Err(error.clone());
+            }
+        }
+        results
     }
 
     async fn event(&self, tenant: &TenantId, id: &EventId) -> Result<Option<Arc<Event>>, Error> {

@@ -62,6 +62,14 @@ fn find(db: &Connection, id: DeliveryId) -> rusqlite::Result<Option<(Delivery, O
         .optional()
 }
 
+/// Ends all leases: their holders died with the process before this one, and their messages are in the queue.
+pub(crate) fn end_leases(db: &Connection) -> rusqlite::Result<()> {
+    // A leased delivery always has a due time, by whose index it is found.
+    let sql = "UPDATE deliveries SET leased_until = NULL
+               WHERE due_at IS NOT NULL AND leased_until IS NOT NULL";
+    db.execute(sql, []).map(drop)
+}
+
 /// Writes a delivery whose record is `expected` attempts long, or not there; false: it is another.
 fn put(
     db: &Connection,
@@ -190,5 +198,39 @@ impl Deliveries for Engine {
             identity,
         );
         write.await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use postrider::model::{Event, Payload};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_next_process_need_not_wait_for_a_dead_ones_lease() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Engine::open(&dir.path().join("d.db"), crate::QueueSettings::default()).unwrap();
+        let webhook = WebhookId(Uuid::from_u128(2));
+        let event = Event {
+            tenant: "acme".parse().unwrap(),
+            id: "e-1".parse().unwrap(),
+            uid: Uuid::from_u128(1),
+            topic: "order.created".parse().unwrap(),
+            payload: Payload::null(),
+            occurred_at: None,
+            accepted_at: Timestamp::UNIX_EPOCH,
+            webhooks: Arc::from([webhook]),
+        };
+        let blank = Hint::again(&event, webhook).blank(&event);
+        let (now, lease) = (Timestamp::UNIX_EPOCH, "9000-01-01T00:00:00Z".parse::<Timestamp>().unwrap());
+        let engine = open();
+        assert!(matches!(engine.claim(&blank, 1, now, lease).await, Ok(Claim::Taken(_))));
+        assert_eq!(engine.claim(&blank, 1, now, lease).await, Ok(Claim::Busy));
+        drop(engine);
+        assert!(matches!(open().claim(&blank, 1, now, lease).await, Ok(Claim::Taken(_))));
     }
 }

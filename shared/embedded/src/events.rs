@@ -1,6 +1,6 @@
 //! Accepted events.
 
-use std::{convert::identity, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -9,13 +9,17 @@ use postrider::{
     hint::Hint,
     model::{Event, EventId, Payload, TenantId, WebhookId},
     operation::{Page, PageRequest},
-    ports::{Accepted, Events},
+    ports::{Accepted, Events, Sending},
 };
 use quick_cache::{Weighter, sync::Cache};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use crate::{Engine, rows};
+use crate::{
+    Engine,
+    queue::{Rows, Written},
+    rows,
+};
 
 const COLUMNS: &str = "tenant, id, uid, topic, occurred_at, accepted_at, webhooks, payload";
 const SWEPT_UNTIL: &str = "swept_until";
@@ -93,24 +97,46 @@ fn find(db: &Connection, tenant: &TenantId, id: &EventId) -> rusqlite::Result<Op
         .optional()
 }
 
+impl Engine {
+    /// One transaction for the events and the messages about them.
+    async fn accept_all(&self, events: &[Arc<Event>]) -> Result<Vec<Accepted>, Error> {
+        let rows = |event: &Arc<Event>| Ok((event.clone(), Rows::gather(Sending::first(event))?));
+        let batch = events.iter().map(rows).collect::<Result<Vec<_>, Error>>()?;
+        let waiting = self.0.waiting.clone();
+        let write = move |db: &Connection| {
+            let mut accepted = Vec::with_capacity(batch.len());
+            for (event, rows) in batch {
+                let outcome = accept(db, &event)?;
+                let new = match outcome {
+                    Accepted::New => Some((event, waiting.write(db, rows)?)),
+                    Accepted::Already(_) => None,
+                };
+                accepted.push((outcome, new));
+            }
+            Ok(accepted)
+        };
+        let (waiting, cache) = (self.0.waiting.clone(), self.0.events.clone());
+        let tell = move |(outcome, new): (Accepted, Option<(Arc<Event>, Written)>)| {
+            if let Some((event, written)) = new {
+                // In the cache before anybody can ask for it.
+                cache.put(event);
+                waiting.written(written);
+            }
+            outcome
+        };
+        let then = |accepted: Vec<_>| accepted.into_iter().map(tell).collect();
+        self.0.writer.write(write, then).await
+    }
+}
+
 #[async_trait]
 impl Events for Engine {
     async fn accept(&self, events: &[Arc<Event>]) -> Vec<Result<Accepted, Error>> {
         if events.is_empty() {
             return Vec::new();
         }
-        let batch = events.to_vec();
-        let write = self.0.writer.write(
-            move |db| batch.iter().map(|event| accept(db, event)).collect::<rusqlite::Result<Vec<_>>>(),
-            identity,
-        );
-        match write.await {
-            Ok(accepted) => {
-                for (event, _) in events.iter().zip(&accepted).filter(|(_, a)| **a == Accepted::New) {
-                    self.0.events.put(event.clone());
-                }
-                accepted.into_iter().map(Ok).collect()
-            }
+        match self.accept_all(events).await {
+            Ok(accepted) => accepted.into_iter().map(Ok).collect(),
             Err(error) => events.iter().map(|_| Err(error.clone())).collect(),
         }
     }

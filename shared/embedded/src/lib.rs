@@ -50,7 +50,7 @@ struct Inner {
     reading: Semaphore,
     sealing: SealingKey,
     waiting: Arc<Waiting>,
-    events: EventCache,
+    events: Arc<EventCache>,
     keys: Generational<KeyId, Option<KeyRecord>>,
     matching: Generational<(TenantId, Topic), Option<Arc<[WebhookId]>>>,
     targets: Generational<(TenantId, WebhookId), Option<Arc<Target>>>,
@@ -70,6 +70,7 @@ impl Engine {
         let sealing = SealingKey::new(&*keyfile::load_or_make(path)?)?;
         let connection = connect(path)?;
         connection.execute_batch(include_str!("schema.sql")).map_err(broken)?;
+        deliveries::end_leases(&connection).map_err(broken)?;
         let waiting = Arc::new(Waiting::load(&connection, queue).map_err(broken)?);
         let writer = Writer::start(connection)?;
         let checkpointer = Checkpointer::start(connect(path)?, writer.clone())?;
@@ -80,7 +81,7 @@ impl Engine {
             reading: Semaphore::new(READERS),
             sealing,
             waiting,
-            events: EventCache::new(),
+            events: Arc::new(EventCache::new()),
             keys: Generational::new(10_000),
             matching: Generational::new(10_000),
             targets: Generational::new(10_000),

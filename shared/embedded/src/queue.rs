@@ -8,7 +8,7 @@
 
 mod waiting;
 
-use std::{convert::identity, sync::Arc, time::Duration};
+use std::{convert::identity, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -193,9 +193,17 @@ fn visible_at(delay: Duration, now: Timestamp) -> i64 {
     now.as_microsecond().saturating_add(micros)
 }
 
-#[async_trait]
-impl Queue for Engine {
-    async fn send(&self, batch: Vec<Sending>) -> Result<(), Error> {
+/// Rows to be: the messages of each, and when they become visible.
+pub(crate) struct Rows(Vec<(i64, usize, String)>);
+
+/// Rows that were written.
+pub(crate) struct Written {
+    ready: Vec<Row>,
+    delayed_until: Option<i64>,
+}
+
+impl Rows {
+    pub(crate) fn gather(batch: impl IntoIterator<Item = Sending>) -> Result<Self, Error> {
         #[expect(
             clippy::disallowed_methods,
             reason = "the queue is an adapter: its delays run on the real clock"
@@ -215,24 +223,39 @@ impl Queue for Engine {
                 _ => rows.push((visible_at, 1, body)),
             }
         }
-        let waiting = self.0.waiting.clone();
-        let job = move |db: &Connection| {
-            let mut insert =
-                db.prepare_cached("INSERT INTO queue (id, visible_at, body) VALUES (?, ?, ?)")?;
-            let (mut ready, mut delayed_until) = (Vec::with_capacity(rows.len()), None::<i64>);
-            for (visible_at, _, bodies) in rows {
-                let id = waiting.next_row();
-                insert.execute(params![id, visible_at, bodies])?;
-                if visible_at == 0 {
-                    ready.push(Row { id, bodies, received: 0 });
-                } else {
-                    delayed_until = Some(delayed_until.map_or(visible_at, |next| next.min(visible_at)));
-                }
+        Ok(Self(rows))
+    }
+}
+
+impl Waiting {
+    pub(crate) fn write(&self, db: &Connection, rows: Rows) -> rusqlite::Result<Written> {
+        let mut insert = db.prepare_cached("INSERT INTO queue (id, visible_at, body) VALUES (?, ?, ?)")?;
+        let mut written = Written { ready: Vec::with_capacity(rows.0.len()), delayed_until: None };
+        for (visible_at, _, bodies) in rows.0 {
+            let id = self.next_row();
+            insert.execute(params![id, visible_at, bodies])?;
+            if visible_at == 0 {
+                written.ready.push(Row { id, bodies, received: 0 });
+            } else {
+                let first = written.delayed_until.map_or(visible_at, |next| next.min(visible_at));
+                written.delayed_until = Some(first);
             }
-            Ok((waiting, ready, delayed_until))
-        };
-        let arrive = |(waiting, ready, delayed): (Arc<Waiting>, _, _)| waiting.arrive(ready, delayed);
-        self.0.writer.write(job, arrive).await
+        }
+        Ok(written)
+    }
+
+    pub(crate) fn written(&self, Written { ready, delayed_until }: Written) {
+        self.arrive(ready, delayed_until);
+    }
+}
+
+#[async_trait]
+impl Queue for Engine {
+    async fn send(&self, batch: Vec<Sending>) -> Result<(), Error> {
+        let rows = Rows::gather(batch)?;
+        let (waiting, arriving) = (self.0.waiting.clone(), self.0.waiting.clone());
+        let write = move |db: &Connection| waiting.write(db, rows);
+        self.0.writer.write(write, move |written| arriving.written(written)).await
     }
 }
 

@@ -1,7 +1,7 @@
 //! The queue: messages arrive, wait, come again, and die.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,7 +9,7 @@ use std::{
 use postrider::{
     hint::Hint,
     model::{Event, MAX_PAYLOAD, Payload},
-    ports::Sending,
+    ports::{Accepted, Sending},
 };
 use postrider_tests::poll::{SOON, until};
 
@@ -25,6 +25,7 @@ on_every_engine!(
     a_large_batch_arrives_whole,
     a_large_event_does_not_hinder_its_hint,
     nothing_is_sent_of_nothing,
+    what_is_accepted_is_queued_once_for_each_of_its_webhooks,
     a_delayed_message_waits,
     what_is_deleted_does_not_come_again_and_what_is_not_does,
     a_message_that_is_being_worked_on_is_hidden,
@@ -107,6 +108,25 @@ async fn a_large_event_does_not_hinder_its_hint(world: &World) {
 
 async fn nothing_is_sent_of_nothing(world: &World) {
     world.queue.send(Vec::new()).await.unwrap();
+    assert_eq!(world.inbox.receive(10).await.len(), 0);
+}
+
+async fn what_is_accepted_is_queued_once_for_each_of_its_webhooks(world: &World) {
+    let tenant = tenant_id();
+    let webhooks = [some_webhook(), some_webhook(), some_webhook()];
+    let (wide, nobodys) = (event(&tenant, &webhooks), event(&tenant, &[]));
+    let repeated = Arc::new(Event { uid: sample().uid, ..(*wide).clone() });
+    let accepted = world.store.accept(&[wide.clone(), nobodys, repeated.clone()]).await;
+    assert!(matches!(*accepted, [Ok(Accepted::New), Ok(Accepted::New), Ok(Accepted::Already(_))]));
+    assert!(matches!(*world.store.accept(&[repeated]).await, [Ok(Accepted::Already(_))]));
+
+    let mut left: BTreeSet<_> = webhooks.into_iter().collect();
+    while !left.is_empty() {
+        let message = next(world).await;
+        assert_eq!(message.hint, Hint::fresh(&wide, message.hint.delivery.webhook));
+        assert!(left.remove(&message.hint.delivery.webhook));
+        world.inbox.delete(&message).await;
+    }
     assert_eq!(world.inbox.receive(10).await.len(), 0);
 }
 
