@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -89,7 +89,9 @@ pub struct KeyHash([u8; 32]);
 impl KeyHash {
     /// The hash of a presented or new key.
     pub fn of(key: &Secret) -> Self {
-        Self(Sha256::digest(key.reveal().as_bytes()).into())
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, key.reveal().as_bytes()).as_ref());
+        Self(hash)
     }
 
     /// Read back from 64 hexadecimal digits.
