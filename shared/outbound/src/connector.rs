@@ -1,33 +1,26 @@
 //! Opening a connection: resolve, judge, dial what was judged, shake hands; each phase timed.
 
 use std::{
-    future::Future,
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::{
-    client::legacy::connect::{Connected, Connection},
-    rt::TokioIo,
-};
+use hyper_util::rt::TokioIo;
 use postrider::model::{Failure, Phases};
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use url::Url;
 
-use crate::resolve::Resolver;
+use crate::{connection::Connection, resolve::Resolver};
 
 /// Why there is no connection.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct DialError {
     pub(crate) failure: Failure,
     pub(crate) detail: String,
@@ -39,92 +32,60 @@ impl DialError {
     }
 }
 
-impl std::fmt::Display for DialError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.detail)
-    }
-}
-
-impl std::error::Error for DialError {}
-
-/// How a connection came about; it travels with the connection, and the first answer on it tells.
-#[derive(Debug, Clone)]
-pub(crate) struct Dialled {
-    pub(crate) address: SocketAddr,
-    dns: Duration,
-    connect: Duration,
-    tls: Option<Duration>,
-    told: Arc<AtomicBool>,
-}
-
-impl Dialled {
-    /// The phases of dialling, for the exchange that the connection was opened for.
-    pub(crate) fn tell(&self, phases: &mut Phases) {
-        if !self.told.swap(true, Ordering::Relaxed) {
-            phases.dns_us = Some(micros(self.dns));
-            phases.connect_us = Some(micros(self.connect));
-            phases.tls_us = self.tls.map(micros);
-        }
-    }
-
-    /// How much of an exchange's time dialling took.
-    pub(crate) fn time(phases: &Phases) -> u64 {
-        [phases.dns_us, phases.connect_us, phases.tls_us].into_iter().flatten().sum()
-    }
-}
-
 pub(crate) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Opens connections.
-#[derive(Clone)]
 pub(crate) struct Connector {
-    resolver: Arc<Resolver>,
+    resolver: Resolver,
     tls: TlsConnector,
-    connect_timeout: Duration,
 }
 
 impl Connector {
-    pub(crate) fn new(
-        resolver: Resolver,
-        roots: RootCertStore,
-        connect_timeout: Duration,
-    ) -> Result<Self, rustls::Error> {
+    pub(crate) fn new(resolver: Resolver, roots: RootCertStore) -> Result<Self, rustls::Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { resolver: Arc::new(resolver), tls: TlsConnector::from(Arc::new(config)), connect_timeout })
+        Ok(Self { resolver, tls: TlsConnector::from(Arc::new(config)) })
     }
 
-    async fn dial(self, uri: Uri) -> Result<Stream, DialError> {
-        let host = uri.host().ok_or_else(|| DialError::new(Failure::Dns, "the URL has no host"))?;
-        let secure = uri.scheme_str() == Some("https");
-        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-
+    /// Opens a connection to where a URL points, and notes how long each phase took, as far as it came.
+    pub(crate) async fn open(
+        &self,
+        url: &Url,
+        connect_timeout: Duration,
+        phases: &mut Phases,
+    ) -> Result<Connection, DialError> {
+        let host = url.host_str().ok_or_else(|| DialError::new(Failure::Dns, "the URL has no host"))?;
+        let port = url.port_or_known_default().unwrap_or(443);
         let began = Instant::now();
-        let addresses = self.resolver.resolve(host, port).await?;
-        let resolved = Instant::now();
-        let (tcp, address) = connect(&addresses, self.connect_timeout).await?;
-        let connected = Instant::now();
-        let dialled = |tls| Dialled {
-            address,
-            dns: resolved - began,
-            connect: connected - resolved,
-            tls,
-            told: Arc::default(),
+        let addresses = self.resolver.resolve(host, port).await;
+        phases.dns_us = Some(micros(began.elapsed()));
+        let began = Instant::now();
+        let connected = connect(&addresses?, connect_timeout).await;
+        phases.connect_us = Some(micros(began.elapsed()));
+        let (tcp, address) = connected?;
+        let stream = if url.scheme() == "https" {
+            let began = Instant::now();
+            let tls = self.shake_hands(host, tcp).await;
+            phases.tls_us = Some(micros(began.elapsed()));
+            Stream::Tls(Box::new(TokioIo::new(tls?)))
+        } else {
+            Stream::Plain(TokioIo::new(tcp))
         };
-        if !secure {
-            return Ok(Stream::Plain(TokioIo::new(tcp), dialled(None)));
-        }
+        let started = Connection::start(stream, address).await;
+        started.map_err(|error| DialError::new(Failure::Protocol, format!("starting HTTP: {error}")))
+    }
+
+    async fn shake_hands(&self, host: &str, tcp: TcpStream) -> Result<TlsStream<TcpStream>, DialError> {
         let literal = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(literal)
             .map_err(|_| DialError::new(Failure::Tls, "the host's name cannot be in a certificate"))?;
         let tls = self.tls.connect(name, tcp).await;
-        let tls = tls.map_err(|error| DialError::new(Failure::Tls, format!("TLS handshake: {error}")))?;
-        Ok(Stream::Tls(Box::new(TokioIo::new(tls)), dialled(Some(connected.elapsed()))))
+        tls.map_err(|error| DialError::new(Failure::Tls, format!("TLS handshake: {error}")))
     }
 }
 
@@ -162,41 +123,20 @@ fn refused(error: &io::Error) -> DialError {
     DialError::new(Failure::Refused, detail)
 }
 
-impl tower_service::Service<Uri> for Connector {
-    type Response = Stream;
-    type Error = DialError;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, DialError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        Box::pin(self.clone().dial(uri))
-    }
-}
-
-/// An open connection.
+/// What a connection's bytes go over.
 pub(crate) enum Stream {
-    Plain(TokioIo<TcpStream>, Dialled),
-    Tls(Box<TokioIo<TlsStream<TcpStream>>>, Dialled),
-}
-
-impl Connection for Stream {
-    fn connected(&self) -> Connected {
-        let (Self::Plain(_, dialled) | Self::Tls(_, dialled)) = self;
-        Connected::new().extra(dialled.clone())
-    }
+    Plain(TokioIo<TcpStream>),
+    Tls(Box<TokioIo<TlsStream<TcpStream>>>),
 }
 
 macro_rules! with_inner {
     ($self:ident, $inner:ident => $call:expr) => {
         match $self.get_mut() {
-            Stream::Plain($inner, _) => {
+            Stream::Plain($inner) => {
                 let $inner = Pin::new($inner);
                 $call
             }
-            Stream::Tls($inner, _) => {
+            Stream::Tls($inner) => {
                 let $inner = Pin::new(&mut **$inner);
                 $call
             }
@@ -225,8 +165,8 @@ impl Write for Stream {
 
     fn is_write_vectored(&self) -> bool {
         match self {
-            Self::Plain(inner, _) => inner.is_write_vectored(),
-            Self::Tls(inner, _) => inner.is_write_vectored(),
+            Self::Plain(inner) => inner.is_write_vectored(),
+            Self::Tls(inner) => inner.is_write_vectored(),
         }
     }
 

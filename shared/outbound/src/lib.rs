@@ -4,7 +4,9 @@
 //! connector: to judge the very address that is dialled, and to time each phase
 //! (`docs/decisions/0004-outbound-on-hyper.md`).
 
+mod connection;
 mod connector;
+mod pool;
 mod post;
 mod resolve;
 mod trust;
@@ -12,3 +14,6 @@ mod trust;
 pub use post::{Outbound, Settings};
 pub use resolve::{BadName, LocalName};
 pub use trust::{Authorities, BadAuthorities};
+
+#[cfg(test)]
+mod tests;
