@@ -17,6 +17,17 @@ use crate::{Engine, rows};
 
 const COLUMNS: &str =
     "webhook, event, tenant, event_id, topic, state, attempt_count, attempts, created_at, next_attempt_at";
+/// The state that an attempt found must still be there.
+const PUT: &str = "
+    INSERT INTO deliveries
+        (webhook, event, tenant, event_id, topic, state, attempt_count, attempts, created_at, next_attempt_at,
+         due_at, leased_until)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (webhook, event) DO UPDATE SET
+        state = excluded.state, attempt_count = excluded.attempt_count, attempts = excluded.attempts,
+        next_attempt_at = excluded.next_attempt_at, due_at = excluded.due_at,
+        leased_until = excluded.leased_until
+    WHERE attempt_count = ?";
 /// How long after its lease a claimed attempt comes due again, if its claimer died.
 const GRACE: SignedDuration = SignedDuration::from_secs(30);
 
@@ -79,15 +90,7 @@ fn put(
     due: Option<i64>,
     lease: Option<i64>,
 ) -> rusqlite::Result<bool> {
-    let sql = format!(
-        "INSERT INTO deliveries ({COLUMNS}, due_at, leased_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-         ON CONFLICT (webhook, event) DO UPDATE SET state = excluded.state,
-             attempt_count = excluded.attempt_count, attempts = excluded.attempts,
-             next_attempt_at = excluded.next_attempt_at, due_at = excluded.due_at,
-             leased_until = excluded.leased_until
-         WHERE attempt_count = ?"
-    );
-    let written = db.prepare_cached(&sql)?.execute(params![
+    let written = db.prepare_cached(PUT)?.execute(params![
         delivery.id.webhook.0.as_bytes(),
         delivery.id.event.as_bytes(),
         delivery.tenant.as_str(),

@@ -24,14 +24,14 @@ use crate::{
 const COLUMNS: &str = "tenant, id, uid, topic, occurred_at, accepted_at, webhooks, payload";
 const SWEPT_UNTIL: &str = "swept_until";
 
-/// The newest events, so that their first deliveries read nothing: some 8 MiB of them. Events never change.
+/// The newest events, so that their first deliveries read nothing: some 16 MiB of them. Events never change.
 pub(crate) struct EventCache(Cache<(TenantId, EventId), Arc<Event>, Weight>);
 
 impl EventCache {
-    const BYTES: u64 = 8 << 20;
+    const BYTES: u64 = 16 << 20;
 
     pub(crate) fn new() -> Self {
-        Self(Cache::with_weighter(8_192, Self::BYTES, Weight))
+        Self(Cache::with_weighter(16_384, Self::BYTES, Weight))
     }
 
     fn put(&self, event: Arc<Event>) {

@@ -193,8 +193,14 @@ fn visible_at(delay: Duration, now: Timestamp) -> i64 {
     now.as_microsecond().saturating_add(micros)
 }
 
-/// Rows to be: the messages of each, and when they become visible.
-pub(crate) struct Rows(Vec<(i64, usize, String)>);
+/// Rows to be.
+pub(crate) struct Rows(Vec<NewRow>);
+
+struct NewRow {
+    visible_at: i64,
+    messages: usize,
+    bodies: String,
+}
 
 /// Rows that were written.
 pub(crate) struct Written {
@@ -209,18 +215,18 @@ impl Rows {
             reason = "the queue is an adapter: its delays run on the real clock"
         )]
         let now = Timestamp::try_from(std::time::SystemTime::now()).unwrap_or_default();
-        let mut rows: Vec<(i64, usize, String)> = Vec::new();
+        let mut rows: Vec<NewRow> = Vec::new();
         for sending in batch {
             let visible_at = if sending.delay.is_zero() { 0 } else { visible_at(sending.delay, now) };
             // The event is not in the message: it is in the same file, and the newest are in memory.
             let body = sending.hint.write(None)?;
             match rows.last_mut() {
-                Some((at, messages, bodies)) if *at == visible_at && *messages < IN_A_ROW => {
-                    *messages += 1;
-                    bodies.push(BETWEEN);
-                    bodies.push_str(&body);
+                Some(row) if row.visible_at == visible_at && row.messages < IN_A_ROW => {
+                    row.messages += 1;
+                    row.bodies.push(BETWEEN);
+                    row.bodies.push_str(&body);
                 }
-                _ => rows.push((visible_at, 1, body)),
+                _ => rows.push(NewRow { visible_at, messages: 1, bodies: body }),
             }
         }
         Ok(Self(rows))
@@ -231,7 +237,7 @@ impl Waiting {
     pub(crate) fn write(&self, db: &Connection, rows: Rows) -> rusqlite::Result<Written> {
         let mut insert = db.prepare_cached("INSERT INTO queue (id, visible_at, body) VALUES (?, ?, ?)")?;
         let mut written = Written { ready: Vec::with_capacity(rows.0.len()), delayed_until: None };
-        for (visible_at, _, bodies) in rows.0 {
+        for NewRow { visible_at, bodies, .. } in rows.0 {
             let id = self.next_row();
             insert.execute(params![id, visible_at, bodies])?;
             if visible_at == 0 {

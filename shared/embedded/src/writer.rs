@@ -18,7 +18,7 @@ const MAX_GROUP: usize = 1024;
 /// A group as large as this means that more is coming: the next one is given [`GATHER`] to gather, for a page
 /// written once for many rows is cheaper than once for each. Asleep, so that nobody spends time on waking us.
 const BUSY: usize = 8;
-const GATHER: Duration = Duration::from_millis(1);
+const GATHER: Duration = Duration::from_millis(3);
 
 /// What is left to do once a job is on disk: tell whoever waits. Dropped instead, it tells them that it is not.
 type Told = Box<dyn FnOnce() + Send>;
