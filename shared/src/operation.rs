@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use crate::{
     error::Error,
     model::{
-        Delivery, DeliveryId, EventId, Header, KeyId, KeyRecord, Payload, Scope, Secret, Tenant, TenantId,
-        Topic, TopicPattern, Webhook, WebhookId,
+        Delivery, DeliveryId, EventId, Format, Header, KeyId, KeyRecord, Payload, Scope, Secret, Tenant,
+        TenantId, Topic, TopicPattern, Webhook, WebhookId,
     },
 };
 
@@ -84,6 +84,8 @@ pub struct Asked {
 pub enum Selector {
     /// By our id.
     Id(WebhookId),
+    /// By its number within the tenant.
+    Number(u64),
     /// By the one topic it has (where a dialect allows one webhook a topic).
     Topic(Topic),
 }
@@ -99,6 +101,8 @@ pub struct Draft {
     pub url: String,
     /// What it subscribes to.
     pub topics: Vec<TopicPattern>,
+    /// In what form its messages are written.
+    pub format: Format,
     /// Headers on every delivery.
     pub headers: Vec<Header>,
     /// Whether it gets a signing secret at once. Only for dialects that can show it to its owner.
@@ -114,6 +118,8 @@ pub struct Change {
     pub url: Option<String>,
     /// What it subscribes to.
     pub topics: Option<Vec<TopicPattern>>,
+    /// In what form its messages are written.
+    pub format: Option<Format>,
     /// Headers on every delivery.
     pub headers: Option<Vec<Header>>,
     /// Whether it gets deliveries: true resumes it, false pauses it.

@@ -111,6 +111,8 @@ pub trait Webhooks: Send + Sync {
     async fn add_webhook(&self, webhook: &Webhook, exclusive: bool, quota: usize) -> Result<Added, Error>;
     /// Finds a webhook of the tenant.
     async fn webhook(&self, tenant: &TenantId, id: WebhookId) -> Result<Option<Webhook>, Error>;
+    /// Finds a webhook of the tenant by its number.
+    async fn numbered(&self, tenant: &TenantId, number: u64) -> Result<Option<Webhook>, Error>;
     /// The webhook that holds a topic exclusively.
     async fn holder(&self, tenant: &TenantId, dialect: &str, topic: &Topic)
     -> Result<Option<Webhook>, Error>;

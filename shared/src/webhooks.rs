@@ -35,6 +35,7 @@ pub async fn create(
         name: draft.name,
         url: target(ports, &draft.url)?,
         topics: draft.topics,
+        format: draft.format,
         headers: distinct(draft.headers)?,
         state: State::Active,
         secrets: if draft.signed { vec![new_secret(ports)] } else { Vec::new() },
@@ -106,6 +107,9 @@ pub async fn update(
         }
         if let Some(topics) = &change.topics {
             webhook.topics.clone_from(topics);
+        }
+        if let Some(format) = change.format {
+            webhook.format = format;
         }
         if let Some(headers) = &headers {
             webhook.headers.clone_from(headers);
@@ -190,14 +194,13 @@ async fn edit(
 
 async fn find(ports: &Ports, tenant: &TenantId, asked: &Asked, which: &Selector) -> Result<Webhook, Error> {
     let found = match (which, asked.dialect) {
-        (Selector::Id(id), dialect) => {
-            let found = ports.store.webhook(tenant, *id).await?;
-            found.filter(|webhook| dialect.is_none_or(|dialect| webhook.dialect == dialect))
-        }
+        (Selector::Id(id), _) => ports.store.webhook(tenant, *id).await?,
+        (Selector::Number(number), _) => ports.store.numbered(tenant, *number).await?,
         (Selector::Topic(topic), Some(dialect)) => ports.store.holder(tenant, dialect, topic).await?,
         (Selector::Topic(_), None) => None,
     };
-    found.ok_or(Error::NotFound("webhook"))
+    let in_it = |webhook: &Webhook| asked.dialect.is_none_or(|dialect| webhook.dialect == dialect);
+    found.filter(in_it).ok_or(Error::NotFound("webhook"))
 }
 
 fn target(ports: &Ports, url: &str) -> Result<TargetUrl, Error> {

@@ -1,4 +1,4 @@
-//! Webhooks: `tenant#T` / `webhook#W`.
+//! Webhooks: `tenant#T` / `webhook#W`, and `tenant#T` / `number#N` to find them by.
 
 use std::sync::Arc;
 
@@ -24,6 +24,10 @@ const TRIES: usize = 20;
 
 fn webhook_key(tenant: &TenantId, id: WebhookId) -> Item {
     key(partition(tenant), format!("webhook#{id}"))
+}
+
+fn number_key(tenant: &TenantId, number: u64) -> Item {
+    key(partition(tenant), format!("number#{number}"))
 }
 
 fn body(webhook: &Webhook) -> Result<String, Error> {
@@ -80,11 +84,14 @@ impl Engine {
         item.insert("exclusive".into(), aws_sdk_dynamodb::types::AttributeValue::Bool(exclusive));
         item.insert("body".into(), text(body(webhook)?));
         item.insert("secrets".into(), text(secrets));
-        let put = Put::builder().table_name(table).set_item(Some(item));
-        let mut writes = vec![
-            TransactWriteItem::builder().update(counted.build().map_err(|_| odd("update"))?).build(),
-            TransactWriteItem::builder().put(put.build().map_err(|_| odd("put"))?).build(),
-        ];
+        let mut by_number = number_key(&webhook.tenant, webhook.number);
+        by_number.insert("webhook".into(), text(webhook.id.to_string()));
+        let mut writes =
+            vec![TransactWriteItem::builder().update(counted.build().map_err(|_| odd("update"))?).build()];
+        for item in [item, by_number] {
+            let put = Put::builder().table_name(table).set_item(Some(item)).build();
+            writes.push(TransactWriteItem::builder().put(put.map_err(|_| odd("put"))?).build());
+        }
         let split = self.subscriptions(webhook, &[])?;
         writes.extend(split.within);
         let holders = writes.len();
@@ -145,6 +152,15 @@ impl Webhooks for Engine {
             Some(item) => self.unseal(&item).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    async fn numbered(&self, tenant: &TenantId, number: u64) -> Result<Option<Webhook>, Error> {
+        let Some(item) = self.get(number_key(tenant, number), "finding a webhook by its number").await?
+        else {
+            return Ok(None);
+        };
+        let id = item.text("webhook")?.parse().map_err(|_| odd("webhook"))?;
+        self.webhook(tenant, id).await
     }
 
     async fn holder(
@@ -221,6 +237,7 @@ impl Webhooks for Engine {
             TransactWriteItem::builder().delete(delete.build().map_err(|_| odd("delete"))?).build(),
             TransactWriteItem::builder().update(counted.build().map_err(|_| odd("update"))?).build(),
         ];
+        writes.push(self.delete(number_key(tenant, webhook.number))?);
         let holds = item.get("exclusive").and_then(|value| value.as_bool().ok()).is_some_and(|held| *held);
         for topic in webhook.topics.iter().filter(|_| holds) {
             writes.push(self.delete(holder_key(tenant, &webhook.dialect, topic.as_str()))?);

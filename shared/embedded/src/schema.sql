@@ -29,6 +29,8 @@ CREATE TABLE IF NOT EXISTS webhooks (
     PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;
 
+CREATE UNIQUE INDEX IF NOT EXISTS webhooks_by_number ON webhooks (tenant, body ->> 'number');
+
 CREATE TABLE IF NOT EXISTS subscriptions (
     tenant  TEXT NOT NULL,
     topic   TEXT NOT NULL,

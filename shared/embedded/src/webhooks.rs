@@ -140,6 +140,16 @@ impl Webhooks for Engine {
         found.map(|kept| self.unseal(kept)).transpose()
     }
 
+    async fn numbered(&self, tenant: &TenantId, number: u64) -> Result<Option<Webhook>, Error> {
+        let Ok(number) = i64::try_from(number) else { return Ok(None) };
+        let tenant = tenant.clone();
+        let query = self.read(move |db| {
+            let sql = "SELECT body, secrets FROM webhooks WHERE tenant = ? AND body ->> 'number' = ?";
+            db.prepare_cached(sql)?.query_row(params![tenant.as_str(), number], kept).optional()
+        });
+        query.await?.map(|kept| self.unseal(kept)).transpose()
+    }
+
     async fn holder(
         &self,
         tenant: &TenantId,

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     access,
     error::Error,
-    model::{Secret, Topic, TopicPattern, Webhook},
+    model::{Format, Secret, Topic, TopicPattern, Webhook},
     operation::{Asked, Change, Draft, Operation, Outcome, PageRequest, Selector},
     verdict::Rules,
 };
@@ -116,6 +116,7 @@ impl Tiki {
                     name: None,
                     url: uri,
                     topics: vec![TopicPattern::One(topic)],
+                    format: Format::Json,
                     headers: Vec::new(),
                     signed: false,
                 };

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     access,
     error::Error,
-    model::{EventId, Header, MAX_PAYLOAD, Payload, Secret, TenantId, TopicPattern},
+    model::{EventId, Format, Header, MAX_PAYLOAD, Payload, Secret, TenantId, TopicPattern},
     operation::{Asked, Change, Draft, NewEvent, Operation, Outcome, PageRequest, Selector},
     verdict::Rules,
 };
@@ -198,6 +198,7 @@ fn register(request: &Request) -> Result<Operation, Error> {
         name: name(&mut fields)?,
         url: fields.required("url")?,
         topics: topics(&mut fields)?.ok_or_else(|| Error::invalid("topics", "is required"))?,
+        format: Format::Json,
         headers: headers(&mut fields)?.unwrap_or_default(),
         signed: true,
     };
@@ -211,6 +212,7 @@ fn change(request: &Request) -> Result<Change, Error> {
         name: fields.has("name").then(|| name(&mut fields)).transpose()?,
         url: fields.text("url")?,
         topics: topics(&mut fields)?,
+        format: None,
         headers: headers(&mut fields)?,
         active: fields.flag("active")?,
     };

@@ -123,6 +123,17 @@ impl Header {
     }
 }
 
+/// In what form a message's body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// As JSON.
+    #[default]
+    Json,
+    /// As XML, where a dialect offers it.
+    Xml,
+}
+
 /// Whether a webhook gets deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
@@ -156,6 +167,9 @@ pub struct Webhook {
     pub url: TargetUrl,
     /// What it subscribes to.
     pub topics: Vec<TopicPattern>,
+    /// In what form its messages are written.
+    #[serde(default)]
+    pub format: Format,
     /// Headers on every delivery.
     #[serde(default)]
     pub headers: Vec<Header>,

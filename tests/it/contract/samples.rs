@@ -9,8 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use postrider::{
     hint::Hint,
     model::{
-        Attempt, Delivery, DeliveryState, Event, Failure, Header, KeyHash, KeyId, KeyRecord, Payload, Phases,
-        Reply, Scope, Secret, SigningSecret, State, TargetUrl, Tenant, TenantId, Topic, TopicPattern,
+        Attempt, Delivery, DeliveryState, Event, Failure, Format, Header, KeyHash, KeyId, KeyRecord, Payload,
+        Phases, Reply, Scope, Secret, SigningSecret, State, TargetUrl, Tenant, TenantId, Topic, TopicPattern,
         Webhook, WebhookId,
     },
     operation::PageRequest,
@@ -86,6 +86,7 @@ pub(crate) fn webhook(tenant: &TenantId, dialect: &str, topics: &[&str]) -> Webh
         name: Some("orders → billing".into()),
         url: TargetUrl::parse("https://例え.jp/hook?x=%20&y=1", false).unwrap(),
         topics: patterns(topics),
+        format: Format::Xml,
         headers: vec![header("x-first", "a, b;c=\"d\""), header("x-second", "\t~ ")],
         state: State::Disabled { reason: "the receiver answered 410 Gone".into() },
         secrets: vec![current, retiring],

@@ -18,6 +18,7 @@ on_every_engine!(
     a_webhook_is_found_as_it_was_added,
     a_webhook_may_have_hardly_anything,
     a_webhook_needs_a_tenant,
+    a_webhook_is_found_by_its_number,
     numbers_increase_and_none_is_given_twice,
     webhooks_added_at_once_have_numbers_of_their_own,
     the_quota_holds,
@@ -48,6 +49,23 @@ async fn a_webhook_is_found_as_it_was_added(world: &World) {
     assert_eq!(other.store.target(&tenant, made.id).await.unwrap().unwrap().webhook, made);
     assert_eq!(store.webhook(&tenant, some_webhook()).await.unwrap(), None);
     assert_eq!(store.target(&tenant, some_webhook()).await.unwrap(), None);
+}
+
+async fn a_webhook_is_found_by_its_number(world: &World) {
+    let store = &*world.store;
+    let (tenant, other) = (kept_tenant(store).await, kept_tenant(store).await);
+    let first = kept_webhook(store, &tenant, &["order.created"]).await;
+    let second = kept_webhook(store, &tenant, &["order.created"]).await;
+    assert_eq!(store.numbered(&tenant, first.number).await.unwrap(), Some(first.clone()));
+    assert_eq!(store.numbered(&other, first.number).await.unwrap(), None);
+    assert_eq!(store.numbered(&tenant, 99).await.unwrap(), None);
+    assert_eq!(store.numbered(&tenant, u64::MAX).await.unwrap(), None);
+
+    let new = changed(&second, &["order.updated"]);
+    assert!(store.replace_webhook(&second, &new).await.unwrap());
+    assert_eq!(store.numbered(&tenant, new.number).await.unwrap(), Some(new));
+    assert!(store.remove_webhook(&tenant, first.id).await.unwrap());
+    assert_eq!(store.numbered(&tenant, first.number).await.unwrap(), None);
 }
 
 async fn a_webhook_may_have_hardly_anything(world: &World) {
