@@ -5,7 +5,7 @@ use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
     pin::{Pin, pin},
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -39,7 +39,9 @@ impl Connection {
 
     /// Sends a request, and waits for the answer's head.
     pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
-        drive(&mut self.running, self.sender.ready()).await?;
+        if !self.sender.is_ready() {
+            drive(&mut self.running, self.sender.ready()).await?;
+        }
         drive(&mut self.running, self.sender.send_request(request)).await
     }
 
@@ -67,12 +69,17 @@ impl Connection {
 async fn drive<T>(running: &mut Option<Running>, wanted: impl Future<Output = T>) -> T {
     let mut wanted = pin!(wanted);
     poll_fn(|context| {
-        if let Some(connection) = running
-            && Pin::new(connection).poll(context).is_ready()
-        {
-            *running = None;
+        let Some(connection) = running else { return wanted.as_mut().poll(context) };
+        // Asked before, so that the connection knows what is wanted, and again after. It need not wake us in between.
+        let mut nobody = Context::from_waker(Waker::noop());
+        if let Poll::Ready(had) = wanted.as_mut().poll(&mut nobody) {
+            return Poll::Ready(had);
         }
-        wanted.as_mut().poll(context)
+        if Pin::new(connection).poll(context).is_ready() {
+            *running = None;
+            return wanted.as_mut().poll(context);
+        }
+        wanted.as_mut().poll(&mut nobody)
     })
     .await
 }
