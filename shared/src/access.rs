@@ -39,9 +39,18 @@ impl Principal {
     }
 }
 
-/// Finds out whose key was presented.
-pub async fn authenticate(ports: &Ports, key: Option<&Secret>) -> Result<Principal, Error> {
-    let key = key.ok_or(Error::Unauthenticated)?;
+/// Finds out whose key was presented: the first good one counts.
+pub async fn authenticate(ports: &Ports, keys: &[Secret]) -> Result<Principal, Error> {
+    for key in keys {
+        match holder(ports, key).await {
+            Err(Error::Unauthenticated) => {}
+            known => return known,
+        }
+    }
+    Err(Error::Unauthenticated)
+}
+
+async fn holder(ports: &Ports, key: &Secret) -> Result<Principal, Error> {
     let hash = KeyHash::of(key);
     if ports.policy.operator_key.is_some_and(|operator| operator == hash) {
         return Ok(Principal::operator());

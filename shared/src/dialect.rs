@@ -1,10 +1,16 @@
 //! Dialects: each documented webhook API is one file here, one implementation of [`Dialect`], one line in [`ALL`].
 
+mod centry;
+mod centry_catalogue;
 mod json;
+mod sapo;
+mod sapo_catalogue;
+mod sapo_list;
 mod tiki;
 mod tiki_catalogue;
 mod v1;
 mod v1_views;
+mod xml;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header::CONTENT_TYPE};
@@ -28,8 +34,8 @@ pub type Response = http::Response<Bytes>;
 /// One operation that a request asks for. Most requests ask for one; a JSON-RPC batch for many.
 #[derive(Debug)]
 pub struct Call {
-    /// The key that comes with it, wherever the dialect carries it.
-    pub credential: Option<Secret>,
+    /// The keys that come with it, wherever the dialect carries them: any good one will do.
+    pub credentials: Vec<Secret>,
     /// What it asks for, or why that cannot be read.
     pub operation: Result<Operation, Error>,
 }
@@ -91,7 +97,7 @@ pub trait Dialect: Sync {
 }
 
 /// Every dialect; our own claims what no other does, so it stands last.
-pub const ALL: &[&dyn Dialect] = &[&tiki::Tiki, &v1::V1];
+pub const ALL: &[&dyn Dialect] = &[&centry::Centry, &sapo::Sapo, &tiki::Tiki, &v1::V1];
 
 /// The dialect that a request is in.
 pub fn of(request: &Request) -> &'static dyn Dialect {
@@ -145,10 +151,10 @@ mod tests {
     #[test]
     fn every_table_of_topics_is_sound() {
         for dialect in ALL {
-            let mut own = HashSet::new();
-            for (canonical, name) in dialect.topics() {
-                assert!(canonical.parse::<Topic>().is_ok(), "{canonical}");
-                assert!(own.insert(name), "{} names {name} twice", dialect.name());
+            let mut pairs = HashSet::new();
+            for pair in dialect.topics() {
+                assert!(pair.0.parse::<Topic>().is_ok(), "{pair:?}");
+                assert!(pairs.insert(pair), "{} has {pair:?} twice", dialect.name());
             }
             assert!(std::ptr::eq(named(dialect.name()).unwrap().topics(), dialect.topics()));
         }

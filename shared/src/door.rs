@@ -56,7 +56,7 @@ async fn one(ports: &Ports, desk: Desk, call: Call) -> Result<Outcome, Error> {
         Err(error @ (Error::NotFound("path") | Error::MethodNotAllowed)) => return Err(error.clone()),
         _ => {}
     }
-    let principal = access::authenticate(ports, call.credential.as_ref()).await?;
+    let principal = access::authenticate(ports, &call.credentials).await?;
     let operation = call.operation?;
     access::authorise(&principal, &operation)?;
     if operation.desk() != desk {

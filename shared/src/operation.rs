@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use crate::{
     error::Error,
     model::{
-        Delivery, DeliveryId, EventId, Format, Header, KeyId, KeyRecord, Payload, Scope, Secret, Tenant,
-        TenantId, Topic, TopicPattern, Webhook, WebhookId,
+        Attributes, Delivery, DeliveryId, EventId, Format, Header, KeyId, KeyRecord, Payload, Scope, Secret,
+        Tenant, TenantId, Topic, TopicPattern, Webhook, WebhookId,
     },
 };
 
@@ -103,10 +103,40 @@ pub struct Draft {
     pub topics: Vec<TopicPattern>,
     /// In what form its messages are written.
     pub format: Format,
+    /// What its dialect keeps of it for itself.
+    pub attributes: Attributes,
     /// Headers on every delivery.
     pub headers: Vec<Header>,
     /// Whether it gets a signing secret at once. Only for dialects that can show it to its owner.
     pub signed: bool,
+}
+
+/// How what a webhook subscribes to changes.
+#[derive(Debug, Clone)]
+pub enum TopicChange {
+    /// To these.
+    All(Vec<TopicPattern>),
+    /// Some come, and some go.
+    Some {
+        /// Those that come.
+        add: Vec<TopicPattern>,
+        /// Those that go.
+        remove: Vec<TopicPattern>,
+    },
+}
+
+impl TopicChange {
+    /// Changes them.
+    pub fn apply(&self, topics: &mut Vec<TopicPattern>) {
+        match self {
+            Self::All(new) => topics.clone_from(new),
+            Self::Some { add, remove } => {
+                topics.retain(|topic| !remove.contains(topic) && !add.contains(topic));
+                topics.extend_from_slice(add);
+                topics.sort();
+            }
+        }
+    }
 }
 
 /// What is to change in a webhook; none: stays.
@@ -117,9 +147,11 @@ pub struct Change {
     /// Where deliveries go, as written.
     pub url: Option<String>,
     /// What it subscribes to.
-    pub topics: Option<Vec<TopicPattern>>,
+    pub topics: Option<TopicChange>,
     /// In what form its messages are written.
     pub format: Option<Format>,
+    /// Those of its dialect's attributes that change.
+    pub attributes: Attributes,
     /// Headers on every delivery.
     pub headers: Option<Vec<Header>>,
     /// Whether it gets deliveries: true resumes it, false pauses it.

@@ -19,6 +19,40 @@ const fn h(hours: u64) -> Duration {
 /// The default schedule, and that of the Standard Webhooks specification: ten attempts over 75 h 35 min 5 s.
 pub const STANDARD: &[Duration] = &[s(0), s(5), m(5), m(30), h(2), h(5), h(10), h(14), h(20), h(24)];
 
+/// Every 5 minutes for 48 hours, as Centry documents: 576 attempts.
+pub const CENTRY: &[Duration] = {
+    const DELAYS: [Duration; 576] = {
+        let mut delays = [m(5); 576];
+        delays[0] = s(0);
+        delays
+    };
+    &DELAYS
+};
+
+/// 19 retries within 48 hours, as Sapo promises without saying when.
+pub const SAPO: &[Duration] = &[
+    s(0),
+    m(1),
+    m(2),
+    m(5),
+    m(10),
+    m(20),
+    m(30),
+    m(45),
+    h(1),
+    m(90),
+    h(2),
+    m(150),
+    h(3),
+    m(200),
+    h(4),
+    m(270),
+    h(5),
+    m(327),
+    m(390),
+    m(440),
+];
+
 /// The longest wait that a receiver may ask for.
 pub const MAX_RETRY_AFTER: Duration = h(24);
 
@@ -57,6 +91,7 @@ mod tests {
 
     #[test]
     fn the_standard_schedule_lasts_as_documented() {
+        assert_eq!((SAPO.len(), SAPO.iter().sum()), (20, h(48)));
         assert_eq!(STANDARD.iter().sum::<Duration>(), h(75) + m(35) + s(5));
     }
 

@@ -43,6 +43,12 @@ pub fn sign(
     Ok(())
 }
 
+/// HMAC-SHA256 of a body in base64, as most webhook APIs sign.
+pub fn hmac_base64(key: &Secret, body: &[u8]) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key.reveal().as_bytes());
+    STANDARD.encode(hmac::sign(&key, body))
+}
+
 /// HMAC-SHA256 over the id, the time and the body, with a point between each two.
 fn signature(secret: &Secret, id: &EventId, now: Timestamp, body: &[u8]) -> Result<hmac::Tag, Error> {
     let written = secret.reveal().strip_prefix("whsec_").unwrap_or_default();

@@ -36,6 +36,7 @@ pub async fn create(
         url: target(ports, &draft.url)?,
         topics: draft.topics,
         format: draft.format,
+        attributes: draft.attributes,
         headers: distinct(draft.headers)?,
         state: State::Active,
         secrets: if draft.signed { vec![new_secret(ports)] } else { Vec::new() },
@@ -106,11 +107,12 @@ pub async fn update(
             webhook.url.clone_from(url);
         }
         if let Some(topics) = &change.topics {
-            webhook.topics.clone_from(topics);
+            topics.apply(&mut webhook.topics);
         }
         if let Some(format) = change.format {
             webhook.format = format;
         }
+        webhook.attributes.extend(change.attributes.clone());
         if let Some(headers) = &headers {
             webhook.headers.clone_from(headers);
         }

@@ -1,7 +1,9 @@
 //! Bad input: each kind gets the dialect's own error with the right status, names the field, and changes nothing.
 
+mod centry;
 mod fuzz;
 mod raw;
+mod sapo;
 mod tiki;
 mod v1;
 mod wire;
@@ -101,6 +103,14 @@ impl Stage {
         self.tenant.client.get("/v1/health").await.expect(200);
         assert_eq!(self.tenant.snapshot().await, self.before);
     }
+}
+
+/// JSON that is hard to read: nested deep, or with a million bytes of keys.
+fn hard_json() -> [Bytes; 3] {
+    let deep = [vec![b'['; 10_000], vec![b']'; 10_000]].concat();
+    let objects = format!("{}1{}", "{\"a\":".repeat(10_000), "}".repeat(10_000));
+    let keys: Vec<_> = (0..80_000).map(|n| format!("\"key{n:06}\":0")).collect();
+    [deep.into(), objects.into(), format!("{{{}}}", keys.join(",")).into()]
 }
 
 /// Texts that are no URL to deliver to.

@@ -1,3 +1,6 @@
 //! The documented APIs, each as its clients see it.
 
+mod centry;
+mod golden;
+mod sapo;
 mod tiki;

@@ -73,7 +73,9 @@ fn paths(words: &[&str], longest: usize) -> Vec<String> {
 fn what_the_dialects_serve_is_in_the_template() {
     let routes = routes();
     let (webhook, delivery) = (format!("wh_{:032x}", 1), format!("dlv_{:064x}", 1));
-    let words = [
+    let (number, object) = ("7.json", format!("{:024x}.json", 7));
+    // Our own API and Tiki's share words; the others have words of their own.
+    let own = [
         "v1",
         "integration",
         "webhooks",
@@ -90,8 +92,10 @@ fn what_the_dialects_serve_is_in_the_template() {
         &webhook,
         &delivery,
     ];
+    let others =
+        ["admin", "conexion", "v1", "webhooks", "webhook", "webhooks.json", "count.json", number, &object];
     let mut served = 0;
-    for path in paths(&words, 5) {
+    for path in paths(&own, 5).into_iter().chain(paths(&others, 4)) {
         for method in METHODS.iter().filter(|method| is_served(method, &path)) {
             served += 1;
             let found = routes.iter().any(|(m, pattern, _)| m == method && means(pattern, &path));
@@ -146,8 +150,12 @@ async fn what_the_template_names_is_served() {
 
 /// A path with ids of things that are not there.
 fn filled(pattern: &str, tenant: &Tenant) -> String {
-    let id =
-        if pattern.contains("/deliveries/") { format!("dlv_{:064x}", 1) } else { format!("wh_{:032x}", 1) };
+    let id = match pattern.split('/').nth(1) {
+        Some("admin") => "7.json".to_owned(),
+        Some("conexion") => format!("{:024x}.json", 7),
+        _ if pattern.contains("/deliveries/") => format!("dlv_{:064x}", 1),
+        _ => format!("wh_{:032x}", 1),
+    };
     let tenant = if pattern.ends_with("{tenant}") { "nobody-of-that-name" } else { &tenant.id };
     pattern.replace("{id}", &id).replace("{tenant}", tenant).replace("{key}", "abcdefgh01234567")
 }

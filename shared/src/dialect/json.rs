@@ -25,6 +25,11 @@ impl Fields {
         }
     }
 
+    /// The fields of an object within.
+    pub(super) fn from(fields: Map<String, Value>) -> Self {
+        Self(fields)
+    }
+
     /// Whether the field is there, null or not.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     access,
     error::Error,
-    model::{Format, Secret, Topic, TopicPattern, Webhook},
+    model::{Attributes, Format, Secret, Topic, TopicPattern, Webhook},
     operation::{Asked, Change, Draft, Operation, Outcome, PageRequest, Selector},
     verdict::Rules,
 };
@@ -52,7 +52,7 @@ impl Dialect for Tiki {
     }
 
     fn decode(&self, request: &Request) -> Vec<Call> {
-        vec![Call { credential: credential(request.headers()), operation: self.operation(request) }]
+        vec![Call { credentials: credentials(request.headers()), operation: self.operation(request) }]
     }
 
     fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response {
@@ -98,9 +98,9 @@ impl Dialect for Tiki {
 }
 
 /// The legacy header `tiki-api`, or an OAuth2 bearer token.
-fn credential(headers: &HeaderMap) -> Option<Secret> {
+fn credentials(headers: &HeaderMap) -> Vec<Secret> {
     let legacy = headers.get("tiki-api").and_then(|value| value.to_str().ok());
-    legacy.map(|key| Secret::new(key.trim())).or_else(|| access::bearer(headers))
+    legacy.map(|key| Secret::new(key.trim())).or_else(|| access::bearer(headers)).into_iter().collect()
 }
 
 impl Tiki {
@@ -117,6 +117,7 @@ impl Tiki {
                     url: uri,
                     topics: vec![TopicPattern::One(topic)],
                     format: Format::Json,
+                    attributes: Attributes::new(),
                     headers: Vec::new(),
                     signed: false,
                 };

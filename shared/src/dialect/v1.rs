@@ -15,8 +15,8 @@ use super::{
 use crate::{
     access,
     error::Error,
-    model::{EventId, Format, Header, MAX_PAYLOAD, Payload, Secret, TenantId, TopicPattern},
-    operation::{Asked, Change, Draft, NewEvent, Operation, Outcome, PageRequest, Selector},
+    model::{Attributes, EventId, Format, Header, MAX_PAYLOAD, Payload, Secret, TenantId, TopicPattern},
+    operation::{Asked, Change, Draft, NewEvent, Operation, Outcome, PageRequest, Selector, TopicChange},
     verdict::Rules,
 };
 
@@ -38,7 +38,8 @@ impl Dialect for V1 {
     }
 
     fn decode(&self, request: &Request) -> Vec<Call> {
-        vec![Call { credential: access::bearer(request.headers()), operation: operation(request) }]
+        let credentials = access::bearer(request.headers()).into_iter().collect();
+        vec![Call { credentials, operation: operation(request) }]
     }
 
     fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response {
@@ -199,6 +200,7 @@ fn register(request: &Request) -> Result<Operation, Error> {
         url: fields.required("url")?,
         topics: topics(&mut fields)?.ok_or_else(|| Error::invalid("topics", "is required"))?,
         format: Format::Json,
+        attributes: Attributes::new(),
         headers: headers(&mut fields)?.unwrap_or_default(),
         signed: true,
     };
@@ -211,8 +213,9 @@ fn change(request: &Request) -> Result<Change, Error> {
     let change = Change {
         name: fields.has("name").then(|| name(&mut fields)).transpose()?,
         url: fields.text("url")?,
-        topics: topics(&mut fields)?,
+        topics: topics(&mut fields)?.map(TopicChange::All),
         format: None,
+        attributes: Attributes::new(),
         headers: headers(&mut fields)?,
         active: fields.flag("active")?,
     };

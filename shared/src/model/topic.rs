@@ -16,6 +16,16 @@ impl Topic {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What it happened to: the first word.
+    ///
+    /// ```
+    /// let topic: postrider::model::Topic = "order_return.created".parse().unwrap();
+    /// assert_eq!(topic.resource(), "order_return");
+    /// ```
+    pub fn resource(&self) -> &str {
+        self.0.split('.').next().unwrap_or_default()
+    }
 }
 
 impl FromStr for Topic {

@@ -1,6 +1,6 @@
 //! Webhooks: registered URLs and what goes to them.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,11 @@ impl TargetUrl {
     /// As it was written.
     pub fn as_str(&self) -> &str {
         &self.written
+    }
+
+    /// In visible ASCII, as a header can carry it.
+    pub fn as_header(&self) -> &str {
+        if self.written.bytes().all(|b| b.is_ascii_graphic()) { &self.written } else { self.parsed.as_str() }
     }
 
     /// As it is dialled.
@@ -134,6 +139,9 @@ pub enum Format {
     Xml,
 }
 
+/// What a dialect keeps of a webhook that nobody else understands.
+pub type Attributes = BTreeMap<String, serde_json::Value>;
+
 /// Whether a webhook gets deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
@@ -170,6 +178,9 @@ pub struct Webhook {
     /// In what form its messages are written.
     #[serde(default)]
     pub format: Format,
+    /// What its dialect keeps of it for itself, by the dialect's own names.
+    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    pub attributes: Attributes,
     /// Headers on every delivery.
     #[serde(default)]
     pub headers: Vec<Header>,

@@ -1,4 +1,4 @@
-//! What Tiki's API is not to be asked; the plain cases are in `golden/tiki`.
+//! What Tiki's API is not to be asked; the plain cases are in `tests/dialects/tiki`.
 
 use http::Method;
 use postrider_tests::{client::Answer, tenant::text};

@@ -87,6 +87,7 @@ pub(crate) fn webhook(tenant: &TenantId, dialect: &str, topics: &[&str]) -> Webh
         url: TargetUrl::parse("https://例え.jp/hook?x=%20&y=1", false).unwrap(),
         topics: patterns(topics),
         format: Format::Xml,
+        attributes: [("own".to_owned(), serde_json::json!({ "a": [1, "é"] }))].into(),
         headers: vec![header("x-first", "a, b;c=\"d\""), header("x-second", "\t~ ")],
         state: State::Disabled { reason: "the receiver answered 410 Gone".into() },
         secrets: vec![current, retiring],

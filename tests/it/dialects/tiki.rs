@@ -1,85 +1,24 @@
 //! Tiki's Open API, webhooks of 2020, as its documentation has it. What it leaves open is ours, and pinned here.
 
 use http::Method;
-use postrider_tests::{
-    client::Client,
-    receiver::Receiver,
-    tenant::{Tenant, text},
-    world::World,
-};
+use postrider_tests::{receiver::Receiver, tenant::text, world::World};
 use serde_json::{Value, json};
 use uuid::Uuid;
+
+use super::golden::{self, Keys};
 
 const WEBHOOKS: &str = "/integration/v1/webhooks";
 const CREDENTIALS: &str = "/integration/v1/webhooks/credentials";
 const REJECTED: &str = "product:request:rejected";
 /// The sample delivery of the seed.
-const MESSAGE: &str = include_str!("../../golden/tiki/message.json");
+const MESSAGE: &str = include_str!("../../dialects/tiki/samples/message.json");
 /// The header that Tiki's documentation gives for its sample credentials.
 const AUTHORIZATION: &str = "Basic aXlvZmltM2VydTBia2l3ejpCdXFpY0Ixa3djeTRUbDlkaWtxUEI3RmtQd2REaDhmZA==";
 
-/// Plays a file of requests and answers on a tenant of its own, in their order.
-async fn play(name: &str, file: &str) {
-    let tenant = World::shared().tenant(&format!("tiki-{name}")).await;
-    let exchanges: Vec<Value> = serde_json::from_str(file).unwrap();
-    let publisher = tenant.new_key(&json!({ "scopes": ["publish"] })).await;
-    for (n, exchange) in exchanges.iter().enumerate() {
-        let (request, expected) = (&exchange["request"], &exchange["answer"]);
-        let client = with_key(&tenant, &publisher, request["key"].as_str());
-        let method: Method = text(request, "method").parse().unwrap();
-        let answer = client.send(method, text(request, "path"), request.get("body")).await;
-        let place = format!("{name}, exchange {}: {request}\n{answer}", n + 1);
-        assert_eq!(answer.status, expected["status"], "{place}");
-        assert_eq!(masked(answer.json()), expected["body"], "{place}");
-        assert_eq!(answer.content_type(), "application/json", "{place}");
-    }
-}
-
-fn with_key(tenant: &Tenant, publisher: &str, key: Option<&str>) -> Client {
-    let bare = tenant.client.anonymous();
-    // The right id, and a secret that is wrong in its last character alone.
-    let (begin, last) = tenant.key.split_at(tenant.key.len() - 1);
-    let wrong = format!("{begin}{}", if last == "0" { "1" } else { "0" });
-    match key {
-        None => bare.tiki(&tenant.key),
-        Some("bearer") => bare.bearer(&tenant.key),
-        Some("publish only") => bare.tiki(publisher),
-        Some("wrong") => bare.tiki(&wrong),
-        Some("wrong bearer") => bare.bearer(&wrong),
-        Some("garbage") => bare.tiki("garbage"),
-        Some("none") => bare,
-        Some(other) => panic!("no key is called {other}"),
-    }
-}
-
-/// An answer with its occurrence's number masked, which must be there.
-fn masked(mut answer: Value) -> Value {
-    if let Some(id) = answer.pointer_mut("/error/id") {
-        assert!(id.as_str().is_some_and(|id| Uuid::parse_str(id).is_ok()), "{id}");
-        *id = json!("[uuid]");
-    }
-    answer
-}
-
-macro_rules! plays {
-    ($($test:ident: $file:literal,)*) => {
-        $(
-            #[tokio::test]
-            async fn $test() {
-                play($file, include_str!(concat!("../../golden/tiki/", $file, ".json"))).await;
-            }
-        )*
-    };
-}
-
-plays! {
-    a_seller_registers_one_uri_an_event: "register",
-    a_seller_updates_what_is_registered: "update",
-    a_seller_unregisters: "unregister",
-    a_seller_grants_credentials: "credentials",
-    both_headers_carry_a_key_and_other_keys_open_nothing: "keys",
-    the_documented_spellings_of_a_path_are_served: "paths",
-    what_is_wrong_is_answered_in_tikis_shape: "errors",
+#[tokio::test]
+async fn what_is_documented_is_what_happens() {
+    let keys = Keys { header: "tiki-api", value: str::to_owned, content_type: "application/json" };
+    golden::play_all("tiki", &keys).await;
 }
 
 #[tokio::test]

@@ -11,6 +11,11 @@ use postrider_tests::{
 };
 use serde_json::{Value, json};
 
+const STOLEN: &str = "https://example.com/stolen";
+/// The owner's third and fourth webhooks.
+const SAPO: &str = "/admin/webhooks/3.json";
+const CENTRY: &str = "/conexion/v1/webhooks/000000000000000000000004.json";
+
 /// A request for the owner's things, and what a stranger is answered.
 struct Walk {
     /// The route in the template.
@@ -28,7 +33,7 @@ fn walk(route: &'static str, path: impl Into<String>, body: Option<Value>, statu
 fn walks(owner: &Tenant, key: &str, webhook: &str, delivery: &str) -> Vec<Walk> {
     let id = &owner.id;
     let (tenant, named) = (format!("/v1/tenants/{id}"), format!("tenant={id}"));
-    let hook = json!({ "uri": "https://example.com/stolen", "event": "product:request:locked" });
+    let hook = json!({ "uri": STOLEN, "event": "product:request:locked" });
     let body = |more: Value| {
         let mut body = json!({ "tenant": id });
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -84,17 +89,30 @@ fn walks(owner: &Tenant, key: &str, webhook: &str, delivery: &str) -> Vec<Walk> 
             404,
         ),
         walk("DELETE /v1/webhooks", "/v1/webhooks?event=product:request:locked", None, 404),
+        // Nor have the others. A number is a webhook's within its tenant.
+        walk("GET /admin/webhooks/{id}", SAPO, None, 404),
+        walk("PUT /admin/webhooks/{id}", SAPO, Some(json!({ "webhook": { "address": STOLEN } })), 404),
+        walk("DELETE /admin/webhooks/{id}", SAPO, None, 404),
+        walk("GET /conexion/v1/webhooks/{id}", CENTRY, None, 404),
+        walk("PUT /conexion/v1/webhooks/{id}", CENTRY, Some(json!({ "callback_url": STOLEN })), 404),
+        walk("DELETE /conexion/v1/webhooks/{id}", CENTRY, None, 404),
+        walk("DELETE /conexion/v1/webhook/{id}", CENTRY.replace("webhooks", "webhook"), None, 404),
     ]
 }
 
 /// Routes on which a stranger acts on its own things alone: what follows shows that the owner's stay.
-const OWN: [&str; 6] = [
+const OWN: [&str; 11] = [
     "GET /v1/health",
     "GET /integration/v1/webhooks",
     "POST /integration/v1/webhooks",
     "PUT /integration/v1/webhooks/credentials",
     "PUT /v1/webhooks/credentials",
     "PUT /webhooks/credentials",
+    "GET /admin/webhooks.json",
+    "POST /admin/webhooks.json",
+    "GET /admin/webhooks/count.json",
+    "GET /conexion/v1/webhooks.json",
+    "POST /conexion/v1/webhooks.json",
 ];
 
 #[tokio::test]
@@ -103,6 +121,12 @@ async fn a_stranger_gets_nowhere_on_any_route() {
     let owner = world.tenant("owner").await;
     let webhook = owner.webhook(&receiver.url("/"), &["*"]).await;
     owner.tiki_webhook(&receiver.url("/tiki"), "product:request:locked").await;
+    let sapo = json!({ "webhook": { "topic": "carts/update", "address": receiver.url("/sapo") } });
+    let made = owner.client.with("token", &owner.key).post("/admin/webhooks.json", &sapo).await.expect(201);
+    assert_eq!(SAPO, format!("/admin/webhooks/{}.json", made["webhook"]["id"]));
+    let centry = json!({ "callback_url": receiver.url("/centry"), "on_integration_config_delete": true });
+    let made = owner.client.post("/conexion/v1/webhooks.json", &centry).await.expect(200);
+    assert_eq!(CENTRY, format!("/conexion/v1/webhooks/{}.json", text(&made, "_id")));
     owner.client.put("/v1/credentials", &json!({ "id": "owner", "secret": "s" })).await.expect(204);
     let event = json!({ "id": "e-1", "topic": "order.created", "payload": "owner" });
     owner.client.post("/v1/events", &event).await.expect(202);
@@ -111,10 +135,13 @@ async fn a_stranger_gets_nowhere_on_any_route() {
     let before = owner.snapshot().await;
 
     let stranger = world.tenant("stranger").await;
-    let admin = stranger.client.bearer(&stranger.new_key(&json!({ "scopes": ["admin"] })).await);
+    let admin = stranger.new_key(&json!({ "scopes": ["admin"] })).await;
     let walks = walks(&owner, text(&keys["data"][0], "id"), text(&webhook, "id"), text(&delivery, "id"));
     for walk in &walks {
-        for client in [&stranger.client, &admin] {
+        for key in [&stranger.key, &admin] {
+            let is_sapos = walk.path.starts_with("/admin/");
+            let client =
+                if is_sapos { stranger.client.with("token", key) } else { stranger.client.bearer(key) };
             let (method, _) = walk.route.split_once(' ').unwrap();
             let answer = client.send(method.parse::<Method>().unwrap(), &walk.path, walk.body.as_ref()).await;
             assert_eq!(answer.status, walk.status, "{}: {answer}", walk.route);
@@ -144,6 +171,10 @@ async fn own_things(stranger: &Client, key: &str) {
     let seller = stranger.tiki(key);
     assert_eq!(stranger.get("/v1/webhooks").await.expect(200)["data"], json!([]));
     assert_eq!(seller.get("/integration/v1/webhooks").await.expect(200), json!({ "data": [] }));
+    let sapo = stranger.with("token", key);
+    assert_eq!(sapo.get("/admin/webhooks.json").await.expect(200), json!({ "webhooks": [] }));
+    assert_eq!(sapo.get("/admin/webhooks/count.json").await.expect(200), json!({ "count": 0 }));
+    assert_eq!(stranger.get("/conexion/v1/webhooks.json").await.expect(200), json!([]));
     let hook = json!({ "uri": "https://example.com/", "event": "product:request:locked" });
     seller.post("/integration/v1/webhooks", &hook).await.expect(200);
     for path in ["/integration/v1/webhooks/credentials", "/v1/webhooks/credentials", "/webhooks/credentials"]

@@ -1,0 +1,362 @@
+//! Sapo (once Bizweb), both of its products: `/admin/webhooks.json`.
+//!
+//! The address is judged, and everything else about a webhook is read, here; where Sapo's documents say nothing, its
+//! model's do (Shopify's REST API of 2018).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    Call, Context, Dialect, Message, Posting, Request, Response, answer, canonical,
+    json::{Fields, Query},
+    own_name, sapo_catalogue, sapo_list, xml,
+};
+use crate::{
+    access,
+    error::Error,
+    model::{Format, Secret, TopicPattern, Webhook},
+    operation::{Asked, Change, Draft, Operation, Outcome, PageRequest, Selector, TopicChange},
+    retry, signing,
+    verdict::{Rules, Success},
+};
+
+pub(super) struct Sapo;
+
+const NAME: &str = "sapo";
+const JSON: &str = "application/json; charset=utf-8";
+/// The attribute that keeps the topic as the client named it, for two names may mean one topic.
+const TOPIC: &str = "topic";
+
+/// 5 s, and 19 retries within 48 hours (`sapo.md`, from sapogo.dev); how they are spaced is not published.
+const RULES: Rules = Rules {
+    success: Success::Any2xx,
+    schedule: retry::SAPO,
+    timeout: Duration::from_secs(5),
+    connect_timeout: Duration::from_secs(5),
+};
+
+/// What a path means.
+enum Place {
+    Webhooks,
+    Count,
+    Webhook(Option<u64>),
+    Nowhere,
+}
+
+fn place(path: &str) -> Option<Place> {
+    let rest = path.strip_prefix("/admin/")?;
+    Some(match rest {
+        "webhooks.json" => Place::Webhooks,
+        "webhooks/count.json" => Place::Count,
+        _ => match rest.strip_prefix("webhooks/").and_then(|name| name.strip_suffix(".json")) {
+            Some(id) => Place::Webhook(id.parse().ok()),
+            None => Place::Nowhere,
+        },
+    })
+}
+
+impl Dialect for Sapo {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn claims(&self, _: &Method, path: &str) -> bool {
+        place(path).is_some()
+    }
+
+    fn decode(&self, request: &Request) -> Vec<Call> {
+        vec![Call { credentials: credentials(request.headers()), operation: self.operation(request) }]
+    }
+
+    fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response {
+        let outcome = results.into_iter().next().unwrap_or_else(|| Err(Error::Malformed("empty".into())));
+        match outcome.and_then(|outcome| self.success(outcome, context.request)) {
+            Ok((status, body)) => answer(status, JSON, &body),
+            Err(error) => self.failure(&error, context.request),
+        }
+    }
+
+    fn topics(&self) -> &'static [(&'static str, &'static str)] {
+        sapo_catalogue::TOPICS
+    }
+
+    fn message(&self, posting: &Posting<'_>) -> Result<Message, Error> {
+        let webhook = &posting.target.webhook;
+        let payload = posting.event.payload.as_bytes();
+        let resource = posting.event.topic.resource();
+        let (content_type, body) = match webhook.format {
+            Format::Json => (JSON, payload.clone()),
+            Format::Xml => {
+                let root = resource.replace('_', "-");
+                ("application/xml; charset=utf-8", Bytes::from(xml::document(&root, payload)?))
+            }
+        };
+        let mut headers = HeaderMap::with_capacity(16);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        let mut set = |name: &'static str, value: &str| -> Result<(), Error> {
+            let value = HeaderValue::from_str(value)
+                .map_err(|_| Error::Internal(format!("a header {name} that cannot be sent")))?;
+            headers.insert(HeaderName::from_static(name), value);
+            Ok(())
+        };
+        let topic = self.topic_of(webhook);
+        set("x-sapo-topic", topic)?;
+        set("x-bizweb-topic", topic)?;
+        if let Some(granted) = &posting.target.credentials {
+            let signature = signing::hmac_base64(&granted.secret, &body);
+            set("x-sapo-hmac-sha256", &signature)?;
+            set("x-bizweb-hmac-sha256", &signature)?;
+        }
+        // Each product has its own name for the store's host.
+        set("x-sapo-tenant-domain", &format!("{}.mysapogo.com", webhook.tenant))?;
+        set("x-sapo-shop-domain", &format!("{}.mysapo.net", webhook.tenant))?;
+        if let Some(id) = object_id(payload) {
+            set("x-sapo-object-id", &id)?;
+            if resource == "order" {
+                set("x-sapo-order-id", &id)?;
+            }
+        }
+        set("x-sapo-webhook-address", webhook.url.as_header())?;
+        set("x-sapo-test", "false")?;
+        set("x-event-version", "1")?;
+        Ok(Message { headers, body })
+    }
+
+    fn rules(&self) -> &'static Rules {
+        &RULES
+    }
+}
+
+/// The resource's `id`, if it has one that is a number or a short text.
+fn object_id(payload: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Resource {
+        id: Value,
+    }
+    match serde_json::from_slice::<Resource>(payload).ok()?.id {
+        Value::Number(id) => Some(id.to_string()),
+        Value::String(id) if id.len() <= 64 && id.bytes().all(|b| b.is_ascii_graphic()) => Some(id),
+        _ => None,
+    }
+}
+
+/// OAuth apps' header under both of its names, private apps' HTTP Basic, and `Token` as the documents of 2018 have
+/// it. Some clients send several at once.
+fn credentials(headers: &HeaderMap) -> Vec<Secret> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let token = text("token").map(|value| value.strip_prefix("X-Sapo-Access-Token").unwrap_or(value).trim());
+    let plain = [text("x-sapo-access-token"), text("x-bizweb-access-token"), token];
+    let basic = headers.contains_key(AUTHORIZATION).then(|| access::basic(headers)).flatten();
+    plain.into_iter().flatten().map(Secret::new).chain(basic).collect()
+}
+
+/// What a body says of a webhook.
+struct Said {
+    topic: Option<String>,
+    address: Option<String>,
+    format: Option<String>,
+}
+
+fn said(request: &Request) -> Result<Said, Error> {
+    // Whatever the content type: curl's own, a form's, is what the live API takes JSON under (`sapo.md`).
+    let mut outer = Fields::of(request)?;
+    let mut fields = match outer.value("webhook") {
+        Some(Value::Object(fields)) => Fields::from(fields),
+        Some(_) => return Err(Error::invalid("webhook", "must be an object")),
+        None => return Err(Error::invalid("webhook", "Required parameter missing or invalid")),
+    };
+    // `id`, `fields`, `metafield_namespaces` and the like may come along.
+    let mut text = |name| fields.text(name);
+    Ok(Said { topic: text("topic")?, address: text("address")?, format: text("format")? })
+}
+
+impl Sapo {
+    fn operation(&self, request: &Request) -> Result<Operation, Error> {
+        let asked = Asked { tenant: None, dialect: Some(NAME) };
+        let one = |id: Option<u64>| id.map(Selector::Number).ok_or(Error::NotFound("webhook"));
+        match (place(request.uri().path()), request.method().as_str()) {
+            (Some(Place::Webhooks | Place::Count), "GET") => {
+                sapo_list::Filter::of(&Query::of(request))?;
+                Ok(Operation::ListWebhooks(asked, PageRequest::all()))
+            }
+            (Some(Place::Webhooks), "POST") => Ok(Operation::CreateWebhook(asked, self.draft(request)?)),
+            (Some(Place::Webhook(id)), "GET") => Ok(Operation::GetWebhook(asked, one(id)?)),
+            (Some(Place::Webhook(id)), "PUT") => {
+                Ok(Operation::UpdateWebhook(asked, one(id)?, self.change(request)?))
+            }
+            (Some(Place::Webhook(id)), "DELETE") => Ok(Operation::DeleteWebhook(asked, one(id)?)),
+            (Some(Place::Webhooks | Place::Count | Place::Webhook(_)), _) => Err(Error::MethodNotAllowed),
+            _ => Err(Error::NotFound("path")),
+        }
+    }
+
+    fn draft(&self, request: &Request) -> Result<Draft, Error> {
+        let said = said(request)?;
+        if let Some(field) = self.faults(&said, true).keys().next() {
+            return Err(Error::invalid(field, "is not acceptable"));
+        }
+        let topic = said.topic.unwrap_or_default();
+        Ok(Draft {
+            dialect: NAME,
+            name: None,
+            url: said.address.unwrap_or_default(),
+            topics: self.pattern(&topic).into_iter().collect(),
+            format: format(said.format.as_deref()).unwrap_or_default(),
+            attributes: [(TOPIC.to_owned(), json!(topic))].into(),
+            headers: Vec::new(),
+            signed: false,
+        })
+    }
+
+    fn change(&self, request: &Request) -> Result<Change, Error> {
+        let said = said(request)?;
+        if let Some(field) = self.faults(&said, false).keys().next() {
+            return Err(Error::invalid(field, "is not acceptable"));
+        }
+        Ok(Change {
+            url: said.address,
+            topics: said
+                .topic
+                .as_deref()
+                .map(|topic| TopicChange::All(self.pattern(topic).into_iter().collect())),
+            format: said.format.as_deref().and_then(|text| format(Some(text))),
+            attributes: said.topic.map(|topic| (TOPIC.to_owned(), json!(topic))).into_iter().collect(),
+            ..Change::default()
+        })
+    }
+
+    fn pattern(&self, topic: &str) -> Option<TopicPattern> {
+        canonical(self, topic).map(TopicPattern::One)
+    }
+
+    /// All that is wrong with a body, each field with its reasons, as a 422 tells them.
+    fn faults(&self, said: &Said, whole: bool) -> serde_json::Map<String, Value> {
+        let mut faults = serde_json::Map::new();
+        let blank = |text: &Option<String>| match text {
+            None => whole,
+            Some(text) => text.trim().is_empty(),
+        };
+        let mut topic = Vec::new();
+        if blank(&said.topic) {
+            topic.push("can't be blank".to_owned());
+        }
+        if blank(&said.topic) || said.topic.as_deref().is_some_and(|topic| self.pattern(topic).is_none()) {
+            let allowed: Vec<_> = self.topics().iter().map(|(_, own)| *own).collect();
+            topic.push(format!("Invalid topic specified. Topics allowed: {}", allowed.join(", ")));
+        }
+        if !topic.is_empty() {
+            faults.insert("topic".into(), json!(topic));
+        }
+        if blank(&said.address) {
+            faults.insert("address".into(), json!(["can't be blank"]));
+        }
+        if said.format.is_some() && format(said.format.as_deref()).is_none() {
+            faults.insert("format".into(), json!(["must be json or xml"]));
+        }
+        faults
+    }
+
+    fn topic_of<'a>(&self, webhook: &'a Webhook) -> &'a str {
+        let kept = webhook.attributes.get(TOPIC).and_then(Value::as_str);
+        kept.unwrap_or_else(|| match webhook.topics.first() {
+            Some(TopicPattern::One(topic)) => own_name(self, topic).unwrap_or(topic.as_str()),
+            _ => TopicPattern::ALL,
+        })
+    }
+
+    fn view(&self, webhook: &Webhook) -> serde_json::Map<String, Value> {
+        let time = |at: jiff::Timestamp| json!(at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        let format = match webhook.format {
+            Format::Json => "json",
+            Format::Xml => "xml",
+        };
+        [
+            ("id", json!(webhook.number)),
+            ("address", json!(webhook.url.as_str())),
+            ("format", json!(format)),
+            ("topic", json!(self.topic_of(webhook))),
+            ("created_on", time(webhook.created_at)),
+            ("modified_on", time(webhook.updated_at)),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+    }
+
+    fn success(&self, outcome: Outcome, request: &Request) -> Result<(StatusCode, Value), Error> {
+        let filter = sapo_list::Filter::of(&Query::of(request))?;
+        Ok(match outcome {
+            Outcome::WebhookCreated(webhook) => {
+                (StatusCode::CREATED, json!({ "webhook": self.view(&webhook) }))
+            }
+            Outcome::Webhook(webhook) => {
+                (StatusCode::OK, json!({ "webhook": filter.shown(self.view(&webhook)) }))
+            }
+            Outcome::Webhooks(page) => {
+                let passing =
+                    page.items.iter().filter(|webhook| filter.passes(webhook, self.topic_of(webhook)));
+                let body = if matches!(place(request.uri().path()), Some(Place::Count)) {
+                    json!({ "count": passing.count() })
+                } else {
+                    let views = filter.page(passing.collect());
+                    let views = views.into_iter().map(|webhook| filter.shown(self.view(webhook)));
+                    json!({ "webhooks": views.collect::<Vec<_>>() })
+                };
+                (StatusCode::OK, body)
+            }
+            Outcome::Deleted => (StatusCode::OK, json!({})),
+            other => {
+                return Err(Error::Internal(format!(
+                    "an outcome that Sapo's API has no words for: {other:?}"
+                )));
+            }
+        })
+    }
+
+    fn failure(&self, error: &Error, request: &Request) -> Response {
+        let whole = request.method() == Method::POST;
+        let (status, errors) = match error {
+            Error::Invalid { .. }
+                if said(request).is_ok_and(|said| !self.faults(&said, whole).is_empty()) =>
+            {
+                let faults = said(request).map(|said| self.faults(&said, whole)).unwrap_or_default();
+                (StatusCode::UNPROCESSABLE_ENTITY, Value::Object(faults))
+            }
+            Error::Invalid { field, reason } => {
+                let field = if field == "url" { "address" } else { field };
+                (StatusCode::UNPROCESSABLE_ENTITY, json!({ field: [reason] }))
+            }
+            Error::Malformed(_) | Error::UnknownTopic(_) | Error::Conflict(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, json!(error.to_string()))
+            }
+            Error::Unauthenticated => (
+                StatusCode::UNAUTHORIZED,
+                json!("[API] Invalid API key or access token (unrecognized login or wrong password)"),
+            ),
+            Error::Forbidden(_) => (StatusCode::FORBIDDEN, json!(error.to_string())),
+            Error::NotFound(_) => (StatusCode::NOT_FOUND, json!("Not Found")),
+            Error::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, json!("Method Not Allowed")),
+            Error::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, json!(error.to_string())),
+            Error::Quota(_) => (StatusCode::UNPROCESSABLE_ENTITY, json!({ "base": [error.to_string()] })),
+            Error::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, json!(error.to_string())),
+            Error::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, json!(error.to_string())),
+        };
+        answer(status, JSON, &json!({ "errors": errors }))
+    }
+}
+
+/// Which format a text names; none given is JSON.
+fn format(text: Option<&str>) -> Option<Format> {
+    match text {
+        None | Some("json") => Some(Format::Json),
+        Some("xml") => Some(Format::Xml),
+        Some(_) => None,
+    }
+}

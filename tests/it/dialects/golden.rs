@@ -1,0 +1,185 @@
+//! Golden files: what is printed in a dialect's documents, played over real HTTP.
+//!
+//! `tests/dialects/<name>/*.json` are lists of steps on a tenant of their own, in order:
+//!
+//! - `request` (`method`, `path`, `key`, `headers`, and `body` as JSON or `text` as it is) and `answer` (`status`, and `body`
+//!   or `text`; `headers` if more than the content type counts);
+//! - `grant` (credentials, as `/v1/credentials` takes them);
+//! - `publish` (an event as `/v1/events` takes it) and `deliveries`, one for each webhook that it goes to (`path`,
+//!   `headers`, `body` or `text`; a header that is null must not be there).
+//!
+//! Everything is compared byte for byte, but for texts that begin with `~`: those give the shape, in which a
+//! hexadecimal digit stands for any. `{receiver}` is where a receiver listens, `{tenant}` the tenant's id.
+
+use std::{fs, path::Path};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header::CONTENT_TYPE};
+use postrider_tests::{
+    receiver::{Arrived, Receiver},
+    tenant::{Tenant, text},
+    world::World,
+};
+use serde_json::{Value, json};
+
+/// How a dialect's clients show their key.
+pub(super) struct Keys {
+    /// The header.
+    pub(super) header: &'static str,
+    /// Its value for a key.
+    pub(super) value: fn(&str) -> String,
+    /// The content type of every answer.
+    pub(super) content_type: &'static str,
+}
+
+/// Plays every file of a dialect.
+pub(super) async fn play_all(dialect: &str, keys: &Keys) {
+    let folder = postrider_tests::world::repository().join("tests/dialects").join(dialect);
+    let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|kind| kind == "json"));
+    assert!(!files.is_empty(), "{}", folder.display());
+    for file in files {
+        play(dialect, &file, keys).await;
+    }
+}
+
+async fn play(dialect: &str, file: &Path, keys: &Keys) {
+    let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+    let tenant = World::shared().tenant(&format!("{dialect}-{name}")).await;
+    let receiver = Receiver::ok().await;
+    let filled = fs::read_to_string(file)
+        .unwrap()
+        .replace("{receiver}", &receiver.url(""))
+        .replace("{tenant}", &tenant.id);
+    let steps: Vec<Value> = serde_json::from_str(&filled).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let publisher = tenant.new_key(&json!({ "scopes": ["publish"] })).await;
+    let mut arrived = 0;
+    for (n, step) in steps.iter().enumerate() {
+        let place = format!("{dialect}/{name}, step {}: {step}", n + 1);
+        if step.get("publish").is_some() {
+            published(&tenant, &receiver, step, &mut arrived, &place).await;
+        } else if let Some(granted) = step.get("grant") {
+            assert_eq!(tenant.client.put("/v1/credentials", granted).await.status, 204, "{place}");
+        } else {
+            asked(&tenant, &publisher, step, keys, &place).await;
+        }
+    }
+}
+
+async fn asked(tenant: &Tenant, publisher: &str, step: &Value, keys: &Keys, place: &str) {
+    let (request, expected) = (&step["request"], &step["answer"]);
+    let method: Method = text(request, "method").parse().unwrap();
+    let mut headers = headers(request);
+    if let Some(value) = credential(tenant, publisher, request["key"].as_str(), keys) {
+        let (name, value) = value.split_once(": ").unwrap();
+        headers.insert(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+    }
+    let client = tenant.client.anonymous();
+    let answer = client.send_bytes(method, text(request, "path"), content(request), &headers).await;
+    let place = format!("{place}\n{answer}");
+    assert_eq!(answer.status, expected["status"], "{place}");
+    assert_eq!(answer.headers[CONTENT_TYPE], keys.content_type, "{place}");
+    compare_headers(&answer.headers, expected, &place);
+    compare(&answer.body, expected, &place);
+}
+
+async fn published(tenant: &Tenant, receiver: &Receiver, step: &Value, arrived: &mut usize, place: &str) {
+    let expected = step["deliveries"].as_array().unwrap();
+    let receipt = tenant.client.post("/v1/events", &step["publish"]).await.expect(202);
+    assert_eq!(receipt["deliveries"], expected.len(), "{place}");
+    let all = receiver.wait(*arrived + expected.len()).await;
+    for delivery in expected {
+        let path = text(delivery, "path");
+        let found: Vec<&Arrived> = all[*arrived..].iter().filter(|request| request.path == path).collect();
+        let [request] = found[..] else { panic!("{place}\n{} requests at {path}", found.len()) };
+        let place = format!("{place}\n{:?}\n{}", request.headers, String::from_utf8_lossy(&request.body));
+        compare_headers(&request.headers, delivery, &place);
+        compare(&request.body, delivery, &place);
+    }
+    *arrived = all.len();
+}
+
+fn headers(request: &Value) -> HeaderMap {
+    let pairs = request["headers"].as_object().into_iter().flatten();
+    pairs
+        .map(|(name, value)| {
+            let name: HeaderName = name.parse().unwrap();
+            (name, HeaderValue::from_str(value.as_str().unwrap()).unwrap())
+        })
+        .collect()
+}
+
+/// The header that shows a key: by default the tenant's own.
+fn credential(tenant: &Tenant, publisher: &str, key: Option<&str>, keys: &Keys) -> Option<String> {
+    // The right id, and a secret that is wrong in its last character alone.
+    let (begin, last) = tenant.key.split_at(tenant.key.len() - 1);
+    let wrong = format!("{begin}{}", if last == "0" { "1" } else { "0" });
+    let own = |key: &str| format!("{}: {}", keys.header, (keys.value)(key));
+    let halves = || tenant.key.strip_prefix("prk_").unwrap().replacen('_', ":", 1);
+    Some(match key {
+        None => own(&tenant.key),
+        Some("publish only") => own(publisher),
+        Some("wrong") => own(&wrong),
+        Some("garbage") => own("garbage"),
+        Some("bearer") => format!("authorization: Bearer {}", tenant.key),
+        Some("wrong bearer") => format!("authorization: Bearer {wrong}"),
+        Some("basic") => format!("authorization: Basic {}", STANDARD.encode(halves())),
+        Some("none") => return None,
+        // Any header with the key in it.
+        Some(other) => other.replace("{key}", &tenant.key),
+    })
+}
+
+fn content(request: &Value) -> Option<Bytes> {
+    let whole = request.get("body").map(|body| body.to_string().into());
+    whole.or_else(|| request["text"].as_str().map(|text| Bytes::copy_from_slice(text.as_bytes())))
+}
+
+fn compare_headers(headers: &HeaderMap, expected: &Value, place: &str) {
+    for (name, expected) in expected["headers"].as_object().into_iter().flatten() {
+        let value = headers.get(name).map(|value| value.to_str().unwrap());
+        match (value, expected.as_str()) {
+            (Some(value), Some(expected)) => {
+                assert!(fits(value, expected), "{name} is {value}, not {expected}; {place}");
+            }
+            (value, expected) => assert_eq!(value, expected, "{name}; {place}"),
+        }
+    }
+}
+
+fn compare(body: &[u8], expected: &Value, place: &str) {
+    let body = std::str::from_utf8(body).unwrap();
+    if let Some(text) = expected["text"].as_str() {
+        assert_eq!(body, text, "{place}");
+        return;
+    }
+    let mut value: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {place}"));
+    assert_eq!(value.to_string(), body, "it is written compactly; {place}");
+    shape(&mut value, &expected["body"]);
+    assert_eq!(value.to_string(), expected["body"].to_string(), "{place}");
+}
+
+/// Puts the expected text in the place of each that fits its shape.
+fn shape(value: &mut Value, expected: &Value) {
+    match (value, expected) {
+        (Value::Object(fields), Value::Object(expected)) => {
+            for (name, value) in fields {
+                shape(value, expected.get(name).unwrap_or(&Value::Null));
+            }
+        }
+        (Value::Array(items), Value::Array(expected)) => {
+            items.iter_mut().zip(expected).for_each(|(value, expected)| shape(value, expected));
+        }
+        (Value::String(text), Value::String(expected)) if fits(text, expected) => text.clone_from(expected),
+        _ => {}
+    }
+}
+
+fn fits(text: &str, expected: &str) -> bool {
+    let Some(shape) = expected.strip_prefix('~') else { return text == expected };
+    let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    text.len() == shape.len()
+        && text.bytes().zip(shape.bytes()).all(|(a, b)| a == b || (digit(a) && digit(b)))
+}
