@@ -2,12 +2,12 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, header::AUTHORIZATION};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     error::Error,
     model::{KeyHash, KeyId, KeyRecord, Scope, Secret, TenantId},
-    operation::Operation,
+    operation::{Operation, Outcome},
     ports::{Dice, Ports},
 };
 
@@ -16,6 +16,8 @@ const PREFIX: &str = "prk_";
 /// On whose behalf an operation is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
+    /// The key; none: the operator's first.
+    pub key: Option<KeyId>,
     /// The tenant whose key it is; none: the operator.
     pub tenant: Option<TenantId>,
     scopes: Vec<Scope>,
@@ -24,7 +26,7 @@ pub struct Principal {
 impl Principal {
     /// The operator, who may do everything.
     pub fn operator() -> Self {
-        Self { tenant: None, scopes: vec![Scope::Admin] }
+        Self { key: None, tenant: None, scopes: vec![Scope::Admin] }
     }
 
     /// The tenant that a request is about: a tenant's key can only mean its own.
@@ -55,12 +57,42 @@ async fn holder(ports: &Ports, key: &Secret) -> Result<Principal, Error> {
     if ports.policy.operator_key.is_some_and(|operator| operator == hash) {
         return Ok(Principal::operator());
     }
-    let id = key_id(key).ok_or(Error::Unauthenticated)?;
-    let found = ports.store.key(&id).await?;
-    match found.filter(|key| key.hash == hash && key.expires_at.is_none_or(|end| ports.clock.now() < end)) {
-        Some(KeyRecord { tenant, scopes, .. }) => Ok(Principal { tenant, scopes }),
-        None => Err(Error::Unauthenticated),
+    let found = valid(ports, &key_id(key).ok_or(Error::Unauthenticated)?).await?;
+    if found.hash != hash {
+        return Err(Error::Unauthenticated);
     }
+    if let Some(opener) = &found.session_of {
+        valid(ports, opener).await?;
+    }
+    let KeyRecord { id, tenant, scopes, .. } = found;
+    Ok(Principal { key: Some(id), tenant, scopes })
+}
+
+async fn valid(ports: &Ports, id: &KeyId) -> Result<KeyRecord, Error> {
+    let found = ports.store.key(id).await?;
+    found.filter(|key| key.expires_at.is_none_or(|end| ports.clock.now() < end)).ok_or(Error::Unauthenticated)
+}
+
+/// How long a session lasts (`ShipStream` documents 24 hours).
+const SESSION: SignedDuration = SignedDuration::from_hours(24);
+
+/// Opens a session, for dialects whose clients log in: 32 hexadecimal digits that do what the principal's key does.
+pub async fn open_session(ports: &Ports, principal: &Principal) -> Result<Outcome, Error> {
+    let mut random = zeroize::Zeroizing::new([0; 16]);
+    ports.dice.fill(&mut *random);
+    let session = Secret::new(format!("{:032x}", u128::from_be_bytes(*random)));
+    let now = ports.clock.now();
+    let record = KeyRecord {
+        id: key_id(&session).ok_or_else(|| Error::Internal("a session without an id".into()))?,
+        tenant: Some(principal.tenant_for(None)?),
+        scopes: principal.scopes.clone(),
+        hash: KeyHash::of(&session),
+        created_at: now,
+        expires_at: Some(now + SESSION),
+        session_of: principal.key.clone(),
+    };
+    ports.store.add_key(&record).await?;
+    Ok(Outcome::SessionOpened(session))
 }
 
 /// Whether the principal may do this at all; whose things it may do it to is [`Principal::tenant_for`]'s.
@@ -92,7 +124,9 @@ fn needs(operation: &Operation) -> (Scope, Option<&TenantId>) {
         | Operation::DeleteKey(tenant, _) => (Scope::Admin, Some(tenant)),
         Operation::Publish(_) => (Scope::Publish, None),
         Operation::CheckHealth
+        | Operation::OpenSession
         | Operation::CreateWebhook(..)
+        | Operation::SwitchWebhooks(..)
         | Operation::ListWebhooks(..)
         | Operation::GetWebhook(..)
         | Operation::UpdateWebhook(..)
@@ -127,10 +161,22 @@ pub fn key_record(
     let id = key_id(key).ok_or_else(|| {
         Error::invalid("key", "must be prk_, 16 of a-z and 0-9, _, and 32 letters or digits")
     })?;
-    Ok(KeyRecord { id, tenant, scopes, hash: KeyHash::of(key), created_at: now, expires_at })
+    Ok(KeyRecord {
+        id,
+        tenant,
+        scopes,
+        hash: KeyHash::of(key),
+        created_at: now,
+        expires_at,
+        session_of: None,
+    })
 }
 
 fn key_id(key: &Secret) -> Option<KeyId> {
+    let text = key.reveal();
+    if text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+        return text[..16].parse().ok();
+    }
     let (id, secret) = key.reveal().strip_prefix(PREFIX)?.split_once('_')?;
     (secret.len() == 32 && secret.bytes().all(|b| b.is_ascii_alphanumeric())).then(|| id.parse().ok())?
 }
@@ -199,7 +245,7 @@ mod tests {
     fn a_tenants_key_means_its_own_tenant_only() {
         let own: TenantId = "acme".parse().unwrap();
         let other: TenantId = "other".parse().unwrap();
-        let admin = Principal { tenant: Some(own.clone()), scopes: vec![Scope::Admin] };
+        let admin = Principal { key: None, tenant: Some(own.clone()), scopes: vec![Scope::Admin] };
         assert_eq!(admin.tenant_for(None), Ok(own.clone()));
         assert!(matches!(admin.tenant_for(Some(&other)), Err(Error::Forbidden(_))));
         assert!(authorise(&admin, &Operation::GetTenant(own)).is_ok());

@@ -63,8 +63,15 @@ pub async fn deliver(
         return park(ports, delivery).await;
     }
     let dialect = dialect::named(&target.webhook.dialect)?;
-    let posting =
-        Posting { target: &target, event: &event, delivery: delivery.id, attempt: hint.attempt, now };
+    let sequence = if dialect.is_counted() { Some(ports.store.sequence(delivery.id).await?) } else { None };
+    let posting = Posting {
+        target: &target,
+        event: &event,
+        delivery: delivery.id,
+        attempt: hint.attempt,
+        sequence,
+        now,
+    };
     let exchange = exchange(post, dialect, &posting).await;
     settle(ports, delivery, &target, exchange, dialect.rules(), hint.attempt, now).await
 }

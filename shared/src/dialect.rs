@@ -6,6 +6,9 @@ mod json;
 mod sapo;
 mod sapo_catalogue;
 mod sapo_list;
+mod shipstream;
+mod shipstream_catalogue;
+mod shipstream_rpc;
 mod tiki;
 mod tiki_catalogue;
 mod v1;
@@ -60,6 +63,8 @@ pub struct Posting<'a> {
     pub delivery: DeliveryId,
     /// Which attempt it is: 1 is the first.
     pub attempt: u32,
+    /// Its place among the webhook's, for dialects that count.
+    pub sequence: Option<u64>,
     /// When it is made.
     pub now: Timestamp,
 }
@@ -90,6 +95,10 @@ pub trait Dialect: Sync {
     fn is_exclusive(&self) -> bool {
         false
     }
+    /// Whether its messages are numbered, one after the other for each webhook.
+    fn is_counted(&self) -> bool {
+        false
+    }
     /// Builds the message of a delivery.
     fn message(&self, posting: &Posting<'_>) -> Result<Message, Error>;
     /// How it delivers.
@@ -97,7 +106,8 @@ pub trait Dialect: Sync {
 }
 
 /// Every dialect; our own claims what no other does, so it stands last.
-pub const ALL: &[&dyn Dialect] = &[&centry::Centry, &sapo::Sapo, &tiki::Tiki, &v1::V1];
+pub const ALL: &[&dyn Dialect] =
+    &[&centry::Centry, &sapo::Sapo, &shipstream::ShipStream, &tiki::Tiki, &v1::V1];
 
 /// The dialect that a request is in.
 pub fn of(request: &Request) -> &'static dyn Dialect {

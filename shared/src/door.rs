@@ -77,6 +77,10 @@ async fn perform(ports: &Ports, principal: &Principal, operation: Operation) -> 
         }
         Operation::ListKeys(tenant, page) => tenants::list_keys(ports, &tenant, &page).await,
         Operation::DeleteKey(tenant, id) => tenants::delete_key(ports, &tenant, &id).await,
+        Operation::OpenSession => access::open_session(ports, principal).await,
+        Operation::SwitchWebhooks(asked, topic, active) => {
+            webhooks::switch(ports, principal, &asked, topic.as_ref(), active).await
+        }
         Operation::CreateWebhook(asked, draft) => webhooks::create(ports, principal, &asked, draft).await,
         Operation::ListWebhooks(asked, page) => webhooks::list(ports, principal, &asked, &page).await,
         Operation::GetWebhook(asked, which) => webhooks::get(ports, principal, &asked, &which).await,

@@ -41,6 +41,8 @@ pub enum Operation {
     ListKeys(TenantId, PageRequest),
     /// Revoke a key.
     DeleteKey(TenantId, KeyId),
+    /// Open a session, in which a short secret stands for the key.
+    OpenSession,
     /// Register a webhook.
     CreateWebhook(Asked, Draft),
     /// List webhooks.
@@ -49,6 +51,8 @@ pub enum Operation {
     GetWebhook(Asked, Selector),
     /// Change a webhook.
     UpdateWebhook(Asked, Selector, Change),
+    /// Resume (true) or pause the webhooks of a topic, or all.
+    SwitchWebhooks(Asked, Option<Topic>, bool),
     /// Delete a webhook.
     DeleteWebhook(Asked, Selector),
     /// Give a webhook a new signing secret; the old one signs on for a while.
@@ -107,6 +111,10 @@ pub struct Draft {
     pub attributes: Attributes,
     /// Headers on every delivery.
     pub headers: Vec<Header>,
+    /// Whether it gets deliveries from the start.
+    pub active: bool,
+    /// A secret of the client's own, for the dialect's own signature.
+    pub secret: Option<Secret>,
     /// Whether it gets a signing secret at once. Only for dialects that can show it to its owner.
     pub signed: bool,
 }
@@ -230,6 +238,10 @@ pub enum Outcome {
     KeyCreated(KeyRecord, Secret),
     /// Keys.
     Keys(Page<KeyRecord>),
+    /// A session is open: its secret, shown now.
+    SessionOpened(Secret),
+    /// So many webhooks were resumed or paused.
+    Switched(usize),
     /// A webhook was registered: its secret, if it has one, is shown now.
     WebhookCreated(Webhook),
     /// A webhook.

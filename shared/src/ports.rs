@@ -194,6 +194,9 @@ pub trait Deliveries: Send + Sync {
     /// Keeps a delivery after its newest attempt, in one write, and when a sweep is to look at it; false: that
     /// attempt is on record already.
     async fn record(&self, delivery: &Delivery, due: Option<Timestamp>) -> Result<bool, Error>;
+    /// A delivery's place among those of its webhook that were asked about: 1, 2 and so on without a gap, and the
+    /// same whenever it is asked.
+    async fn sequence(&self, id: DeliveryId) -> Result<u64, Error>;
     /// Finds a delivery of the tenant.
     async fn delivery(&self, tenant: &TenantId, id: DeliveryId) -> Result<Option<Delivery>, Error>;
     /// A webhook's deliveries, newest first.

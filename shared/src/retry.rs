@@ -19,6 +19,10 @@ const fn h(hours: u64) -> Duration {
 /// The default schedule, and that of the Standard Webhooks specification: ten attempts over 75 h 35 min 5 s.
 pub const STANDARD: &[Duration] = &[s(0), s(5), m(5), m(30), h(2), h(5), h(10), h(14), h(20), h(24)];
 
+/// `ShipStream`'s 14 retries.
+pub const SHIPSTREAM: &[Duration] =
+    &[s(0), m(1), m(2), m(4), m(8), m(15), m(30), h(1), h(2), h(4), h(8), h(16), h(24), h(24), h(24)];
+
 /// Every 5 minutes for 48 hours, as Centry documents: 576 attempts.
 pub const CENTRY: &[Duration] = {
     const DELAYS: [Duration; 576] = {

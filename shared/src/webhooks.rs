@@ -6,7 +6,7 @@ use crate::{
     access::Principal,
     dialect,
     error::Error,
-    model::{Header, SigningSecret, State, TargetUrl, TenantId, Webhook, WebhookId},
+    model::{Header, SigningSecret, State, TargetUrl, TenantId, Topic, TopicPattern, Webhook, WebhookId},
     operation::{Asked, Change, Draft, Outcome, PageRequest, Selector},
     ports::{Added, Ports},
 };
@@ -27,6 +27,11 @@ pub async fn create(
 ) -> Result<Outcome, Error> {
     let tenant = principal.tenant_for(asked.tenant.as_ref())?;
     let now = ports.clock.now();
+    let mut secrets: Vec<_> =
+        draft.secret.into_iter().map(|key| SigningSecret { key, retires_at: None }).collect();
+    if draft.signed {
+        secrets.push(new_secret(ports));
+    }
     let webhook = Webhook {
         id: WebhookId(ports.dice.uuid(now)),
         tenant,
@@ -38,8 +43,8 @@ pub async fn create(
         format: draft.format,
         attributes: draft.attributes,
         headers: distinct(draft.headers)?,
-        state: State::Active,
-        secrets: if draft.signed { vec![new_secret(ports)] } else { Vec::new() },
+        state: if draft.active { State::Active } else { State::Paused },
+        secrets,
         created_at: now,
         updated_at: now,
     };
@@ -116,13 +121,45 @@ pub async fn update(
         if let Some(headers) = &headers {
             webhook.headers.clone_from(headers);
         }
-        match change.active {
-            Some(true) => webhook.state = State::Active,
-            Some(false) if webhook.state == State::Active => webhook.state = State::Paused,
-            _ => {}
+        if let Some(active) = change.active {
+            turn(webhook, active);
         }
     });
     changed.await.map(Outcome::Webhook)
+}
+
+/// Resumes or pauses the webhooks of a topic, or all.
+pub async fn switch(
+    ports: &Ports,
+    principal: &Principal,
+    asked: &Asked,
+    topic: Option<&Topic>,
+    active: bool,
+) -> Result<Outcome, Error> {
+    let tenant = principal.tenant_for(asked.tenant.as_ref())?;
+    let all = ports.store.webhooks(&tenant, asked.dialect, &PageRequest::all()).await?.items;
+    let of_topic = |webhook: &&Webhook| {
+        topic.is_none_or(|topic| webhook.topics.contains(&TopicPattern::One(topic.clone())))
+    };
+    let mut switched = 0;
+    for webhook in all.iter().filter(of_topic) {
+        let which = Selector::Id(webhook.id);
+        match edit(ports, &tenant, asked, &which, |webhook| turn(webhook, active)).await {
+            Ok(_) => switched += 1,
+            // Somebody deleted it meanwhile.
+            Err(Error::NotFound(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if switched == 0 { Err(Error::NotFound("webhook")) } else { Ok(Outcome::Switched(switched)) }
+}
+
+fn turn(webhook: &mut Webhook, active: bool) {
+    if active {
+        webhook.state = State::Active;
+    } else if webhook.state == State::Active {
+        webhook.state = State::Paused;
+    }
 }
 
 /// Deletes a webhook.

@@ -4,6 +4,7 @@ mod centry;
 mod fuzz;
 mod raw;
 mod sapo;
+mod shipstream;
 mod tiki;
 mod v1;
 mod wire;

@@ -3,4 +3,5 @@
 mod centry;
 mod golden;
 mod sapo;
+mod shipstream;
 mod tiki;

@@ -116,6 +116,10 @@ impl Deliveries for Engine {
         Ok(kept.is_some_and(|kept| kept.attempts == record.attempts && kept.state == record.state))
     }
 
+    async fn sequence(&self, id: DeliveryId) -> Result<u64, Error> {
+        self.place(id).await
+    }
+
     async fn delivery(&self, tenant: &TenantId, id: DeliveryId) -> Result<Option<Delivery>, Error> {
         let table = &self.0.settings.deliveries_table;
         let get =

@@ -34,6 +34,11 @@ struct Kept {
     created_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    session_of: Option<KeyId>,
+    /// When TTL may delete it: only sessions are so many that somebody must.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ttl: Option<i64>,
 }
 
 fn item(record: &KeyRecord, pk: String, sk: String) -> Result<Item, Error> {
@@ -44,6 +49,8 @@ fn item(record: &KeyRecord, pk: String, sk: String) -> Result<Item, Error> {
         hash: record.hash.to_hex(),
         created_at: record.created_at,
         expires_at: record.expires_at,
+        session_of: record.session_of.clone(),
+        ttl: record.session_of.as_ref().and(record.expires_at).map(Timestamp::as_second),
     };
     let mut item: Item = serde_dynamo::to_item(kept).map_err(|_| odd("key"))?;
     item.extend(key(pk, sk));
@@ -59,6 +66,7 @@ fn record(item: Item) -> Result<KeyRecord, Error> {
         hash: KeyHash::from_hex(&kept.hash).ok_or_else(|| odd("hash"))?,
         created_at: kept.created_at,
         expires_at: kept.expires_at,
+        session_of: kept.session_of,
     })
 }
 
@@ -87,7 +95,8 @@ impl Keys for Engine {
     async fn add_key(&self, record: &KeyRecord) -> Result<(), Error> {
         let (pk, sk) = main_key(&record.id);
         let mut writes = vec![self.put_key(item(record, pk, sk)?)?];
-        if let Some(tenant) = &record.tenant {
+        // A session is in no list: it goes with its key.
+        if let Some(tenant) = record.tenant.as_ref().filter(|_| record.session_of.is_none()) {
             let (pk, sk) = list_key(tenant, &record.id);
             writes.push(self.put_key(item(record, pk, sk)?)?);
         }

@@ -12,6 +12,7 @@ mod keys;
 pub mod provision;
 mod queue;
 mod sealing;
+mod sequence;
 mod stranded;
 mod subscriptions;
 mod tenants;

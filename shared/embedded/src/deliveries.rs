@@ -131,6 +131,26 @@ fn claim(
     Ok(Claim::Taken(Box::new(delivery)))
 }
 
+fn sequence(db: &Connection, id: DeliveryId) -> rusqlite::Result<u64> {
+    let (webhook, event) = (id.webhook.0.as_bytes(), id.event.as_bytes());
+    let kept = db
+        .prepare_cached("SELECT number FROM sequences WHERE webhook = ? AND event = ?")?
+        .query_row(params![webhook, event], |row| row.get(0))
+        .optional()?;
+    if let Some(number) = kept {
+        return Ok(number);
+    }
+    let number = db
+        .prepare_cached(
+            "INSERT INTO counters (webhook, last) VALUES (?, 1)
+             ON CONFLICT (webhook) DO UPDATE SET last = last + 1 RETURNING last",
+        )?
+        .query_row([webhook], |row| row.get(0))?;
+    db.prepare_cached("INSERT INTO sequences (webhook, event, number) VALUES (?, ?, ?)")?
+        .execute(params![webhook, event, number])?;
+    Ok(number)
+}
+
 #[async_trait]
 impl Deliveries for Engine {
     async fn claim(
@@ -153,6 +173,10 @@ impl Deliveries for Engine {
         let due = due.map(Timestamp::as_microsecond);
         let write = move |db: &Connection| put(db, &delivery, &attempts, expected, due, None);
         self.0.writer.write(write, identity).await
+    }
+
+    async fn sequence(&self, id: DeliveryId) -> Result<u64, Error> {
+        self.0.writer.write(move |db| sequence(db, id), identity).await
     }
 
     async fn delivery(&self, tenant: &TenantId, id: DeliveryId) -> Result<Option<Delivery>, Error> {

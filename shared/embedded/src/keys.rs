@@ -11,7 +11,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use crate::{Engine, rows};
 
-const COLUMNS: &str = "id, tenant, scopes, hash, created_at, expires_at";
+const COLUMNS: &str = "id, tenant, scopes, hash, created_at, expires_at, session_of";
 
 fn key(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
     let tenant: Option<String> = row.get(1)?;
@@ -23,6 +23,10 @@ fn key(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
         hash: KeyHash::from_hex(&hash).ok_or(rusqlite::Error::InvalidQuery)?,
         created_at: rows::time(row, 4)?,
         expires_at: rows::maybe_time(row, 5)?,
+        session_of: row
+            .get::<_, Option<String>>(6)?
+            .map(|text| text.parse().map_err(|error| rows::odd(6, error)))
+            .transpose()?,
     })
 }
 
@@ -50,7 +54,7 @@ impl Keys for Engine {
         let write = self.0.writer.write(
             move |db| {
                 db.prepare_cached(&format!(
-                    "INSERT OR REPLACE INTO keys ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
+                    "INSERT OR REPLACE INTO keys ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
                 ))?
                 .execute(params![
                     key.id.as_str(),
@@ -59,6 +63,7 @@ impl Keys for Engine {
                     key.hash.to_hex(),
                     key.created_at.as_microsecond(),
                     key.expires_at.map(jiff::Timestamp::as_microsecond),
+                    key.session_of.as_ref().map(KeyId::as_str),
                 ])
             },
             |done| {
@@ -73,7 +78,10 @@ impl Keys for Engine {
         let (tenant, page) = (tenant.clone(), page.clone());
         let limit = page.limit;
         let found = self.read(move |db| {
-            let sql = format!("SELECT {COLUMNS} FROM keys WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?");
+            let sql = format!(
+                "SELECT {COLUMNS} FROM keys WHERE tenant = ? AND id > ? AND session_of IS NULL
+                 ORDER BY id LIMIT ?"
+            );
             let after = page.after.unwrap_or_default();
             db.prepare_cached(&sql)?
                 .query_map(params![tenant.as_str(), after, rows::beyond(limit)], key)?

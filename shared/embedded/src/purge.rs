@@ -13,7 +13,7 @@ use crate::Engine;
 const STEP: i64 = 500;
 
 impl Engine {
-    /// Deletes events accepted before `before`, and deliveries of such events. Returns how many rows went.
+    /// Deletes events accepted before `before`, deliveries of such events, and sessions that ended before it. Returns how many rows went.
     pub async fn purge(&self, before: Timestamp) -> Result<usize, Error> {
         let mut gone = 0;
         let time = before.as_microsecond();
@@ -26,9 +26,13 @@ impl Engine {
                 rows => gone += rows,
             }
         }
+        let sessions = "DELETE FROM keys WHERE session_of IS NOT NULL AND expires_at < ?";
+        gone += self.0.writer.write(move |db| db.execute(sessions, [time]), identity).await?;
         // An event's number begins with its milliseconds, so a webhook's old deliveries lie at its beginning.
         let millis = u64::try_from(before.as_millisecond()).unwrap_or_default();
         let oldest = uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid();
+        let places = "DELETE FROM sequences WHERE event < ?";
+        gone += self.0.writer.write(move |db| db.execute(places, [oldest.as_bytes()]), identity).await?;
         for webhook in self.webhooks_with_deliveries().await? {
             gone += self.purge_webhook(webhook, oldest).await?;
         }

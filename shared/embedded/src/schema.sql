@@ -16,7 +16,8 @@ CREATE TABLE IF NOT EXISTS keys (
     scopes     TEXT NOT NULL,
     hash       TEXT NOT NULL,
     created_at INTEGER NOT NULL,
-    expires_at INTEGER
+    expires_at INTEGER,
+    session_of TEXT
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS keys_of_tenant ON keys (tenant, id);
 
@@ -78,6 +79,15 @@ CREATE TABLE IF NOT EXISTS deliveries (
     PRIMARY KEY (webhook, event)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (due_at) WHERE due_at IS NOT NULL;
+
+-- The places of deliveries in the sequence of their webhook, for dialects that count.
+CREATE TABLE IF NOT EXISTS sequences (
+    webhook BLOB NOT NULL,
+    event   BLOB NOT NULL,
+    number  INTEGER NOT NULL,
+    PRIMARY KEY (webhook, event)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS counters (webhook BLOB PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
 
 -- A row is one message or several, a line each. visible_at 0: at once; -1: handed out after its delay.
 CREATE TABLE IF NOT EXISTS queue (

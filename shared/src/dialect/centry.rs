@@ -162,6 +162,8 @@ fn operation(centry: &Centry, request: &Request) -> Result<Operation, Error> {
                 format: Format::Json,
                 attributes: Attributes::new(),
                 headers: Vec::new(),
+                active: true,
+                secret: None,
                 signed: false,
             };
             Ok(Operation::CreateWebhook(asked, draft))

@@ -211,6 +211,8 @@ impl Sapo {
             format: format(said.format.as_deref()).unwrap_or_default(),
             attributes: [(TOPIC.to_owned(), json!(topic))].into(),
             headers: Vec::new(),
+            active: true,
+            secret: None,
             signed: false,
         })
     }

@@ -119,6 +119,8 @@ impl Tiki {
                     format: Format::Json,
                     attributes: Attributes::new(),
                     headers: Vec::new(),
+                    active: true,
+                    secret: None,
                     signed: false,
                 };
                 Ok(Operation::CreateWebhook(asked, draft))

@@ -202,6 +202,8 @@ fn register(request: &Request) -> Result<Operation, Error> {
         format: Format::Json,
         attributes: Attributes::new(),
         headers: headers(&mut fields)?.unwrap_or_default(),
+        active: true,
+        secret: None,
         signed: true,
     };
     fields.end()?;

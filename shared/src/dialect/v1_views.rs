@@ -28,6 +28,8 @@ pub(super) fn success(outcome: Outcome) -> Response {
             (StatusCode::CREATED, view)
         }
         Outcome::Keys(page) => (StatusCode::OK, page_view(&page, key_view)),
+        Outcome::SessionOpened(_) => (StatusCode::CREATED, json!({})),
+        Outcome::Switched(count) => (StatusCode::OK, json!(count)),
         Outcome::WebhookCreated(webhook) => (StatusCode::CREATED, with_secret(&webhook)),
         Outcome::SecretRotated(webhook) => (StatusCode::OK, with_secret(&webhook)),
         Outcome::Webhook(webhook) => (StatusCode::OK, webhook_view(&webhook)),

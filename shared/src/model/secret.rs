@@ -38,7 +38,7 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
-/// A signing secret in the form of the Standard Webhooks specification, `whsec_` and base64.
+/// A signing secret: in the form of the Standard Webhooks specification, `whsec_` and base64, or of a dialect's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SigningSecret {
     /// What signs, in its written form.
@@ -51,6 +51,11 @@ impl SigningSecret {
     /// A current secret of these random bytes (the specification asks for 24 to 64).
     pub fn generate(random: &[u8]) -> Self {
         Self { key: Secret::new(format!("whsec_{}", STANDARD.encode(random))), retires_at: None }
+    }
+
+    /// Whether it is in the specification's form: a dialect's own may be any text.
+    pub fn is_standard(&self) -> bool {
+        self.key.reveal().starts_with("whsec_")
     }
 
     /// Whether it still signs at `now`.

@@ -43,6 +43,8 @@ pub struct KeyRecord {
     pub created_at: Timestamp,
     /// When it stops working, if ever.
     pub expires_at: Option<Timestamp>,
+    /// The key that opened it, if it is a session: it works only as long as that key does.
+    pub session_of: Option<KeyId>,
 }
 
 impl KeyRecord {

@@ -11,6 +11,8 @@ use super::{
 };
 
 on_every_engine!(
+    the_deliveries_of_a_webhook_are_numbered_without_a_gap,
+    deliveries_numbered_at_once_have_places_of_their_own,
     a_delivery_is_found_as_it_was_recorded,
     an_attempt_is_recorded_once,
     of_many_that_record_an_attempt_one_does,
@@ -202,4 +204,29 @@ async fn a_record_takes_back_what_was_due(world: &World) {
     assert_eq!(world.store.due(due + secs(599), due + secs(690), 10).await.unwrap(), []);
     recorded(world, &attempted(&second, DeliveryState::Delivered, None), None).await;
     assert_eq!(world.store.due(due + secs(6000), due + secs(6090), 10).await.unwrap(), []);
+}
+
+async fn the_deliveries_of_a_webhook_are_numbered_without_a_gap(world: &World) {
+    let store = &*world.store;
+    let (webhook, other) = (some_webhook(), some_webhook());
+    let ids: Vec<_> = (0..3).map(|_| blank(&tenant_id(), webhook).id).collect();
+    for (n, id) in ids.iter().enumerate() {
+        for _ in 0..2 {
+            assert_eq!(store.sequence(*id).await.unwrap(), n as u64 + 1);
+        }
+    }
+    assert_eq!(store.sequence(blank(&tenant_id(), other).id).await.unwrap(), 1);
+    assert_eq!(world.next_process().store.sequence(ids[1]).await.unwrap(), 2, "it is on disk");
+}
+
+async fn deliveries_numbered_at_once_have_places_of_their_own(world: &World) {
+    let store = &*world.store;
+    let webhook = some_webhook();
+    let ids: Vec<_> = (0..8).map(|_| blank(&tenant_id(), webhook).id).collect();
+    let places = ids.iter().chain(&ids).map(|id| store.sequence(*id));
+    let mut places = futures::future::try_join_all(places).await.unwrap();
+    assert_eq!(places[..8], places[8..], "asked twice, the same");
+    places.truncate(8);
+    places.sort_unstable();
+    assert_eq!(places, (1..=8).collect::<Vec<_>>());
 }

@@ -111,6 +111,7 @@ pub(crate) fn added(added: Added) -> Webhook {
 pub(crate) fn key(tenant: Option<&TenantId>) -> KeyRecord {
     let id: KeyId = format!("{:016}", count()).parse().unwrap();
     KeyRecord {
+        session_of: None,
         hash: KeyHash::of(&Secret::new(format!("prk_{id}"))),
         id,
         tenant: tenant.cloned(),

@@ -8,6 +8,9 @@
 //! - `publish` (an event as `/v1/events` takes it) and `deliveries`, one for each webhook that it goes to (`path`,
 //!   `headers`, `body` or `text`; a header that is null must not be there).
 //!
+//! With `save`, a part of the answer (a JSON pointer for each name) is `{name}` in what follows. `{user}` and `{secret}` are
+//! the halves of the tenant's key.
+//!
 //! Everything is compared byte for byte, but for texts that begin with `~`: those give the shape, in which a
 //! hexadecimal digit stands for any. `{receiver}` is where a receiver listens, `{tenant}` the tenant's id.
 
@@ -53,22 +56,40 @@ async fn play(dialect: &str, file: &Path, keys: &Keys) {
         .unwrap()
         .replace("{receiver}", &receiver.url(""))
         .replace("{tenant}", &tenant.id);
+    let (user, secret) = tenant.key.strip_prefix("prk_").unwrap().split_once('_').unwrap();
+    let filled = filled.replace("{user}", user).replace("{secret}", secret);
     let steps: Vec<Value> = serde_json::from_str(&filled).unwrap_or_else(|error| panic!("{name}: {error}"));
     let publisher = tenant.new_key(&json!({ "scopes": ["publish"] })).await;
     let mut arrived = 0;
+    let mut saved = Vec::new();
     for (n, step) in steps.iter().enumerate() {
+        let step = &put_in(step, &saved);
         let place = format!("{dialect}/{name}, step {}: {step}", n + 1);
         if step.get("publish").is_some() {
             published(&tenant, &receiver, step, &mut arrived, &place).await;
         } else if let Some(granted) = step.get("grant") {
             assert_eq!(tenant.client.put("/v1/credentials", granted).await.status, 204, "{place}");
         } else {
-            asked(&tenant, &publisher, step, keys, &place).await;
+            let answer = asked(&tenant, &publisher, step, keys, &place).await;
+            for (name, pointer) in step["save"].as_object().into_iter().flatten() {
+                let found: Value = serde_json::from_slice(&answer).unwrap();
+                let found = found.pointer(pointer.as_str().unwrap()).and_then(Value::as_str);
+                saved.push((
+                    format!("{{{name}}}"),
+                    found.unwrap_or_else(|| panic!("no {pointer}; {place}")).to_owned(),
+                ));
+            }
         }
     }
 }
 
-async fn asked(tenant: &Tenant, publisher: &str, step: &Value, keys: &Keys, place: &str) {
+/// A step with what earlier ones saved.
+fn put_in(step: &Value, saved: &[(String, String)]) -> Value {
+    let filled = saved.iter().fold(step.to_string(), |text, (name, value)| text.replace(name, value));
+    serde_json::from_str(&filled).unwrap()
+}
+
+async fn asked(tenant: &Tenant, publisher: &str, step: &Value, keys: &Keys, place: &str) -> Bytes {
     let (request, expected) = (&step["request"], &step["answer"]);
     let method: Method = text(request, "method").parse().unwrap();
     let mut headers = headers(request);
@@ -83,6 +104,7 @@ async fn asked(tenant: &Tenant, publisher: &str, step: &Value, keys: &Keys, plac
     assert_eq!(answer.headers[CONTENT_TYPE], keys.content_type, "{place}");
     compare_headers(&answer.headers, expected, &place);
     compare(&answer.body, expected, &place);
+    answer.body
 }
 
 async fn published(tenant: &Tenant, receiver: &Receiver, step: &Value, arrived: &mut usize, place: &str) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use http::Method;
 use postrider_tests::{
     client::Client,
@@ -101,7 +102,7 @@ fn walks(owner: &Tenant, key: &str, webhook: &str, delivery: &str) -> Vec<Walk> 
 }
 
 /// Routes on which a stranger acts on its own things alone: what follows shows that the owner's stay.
-const OWN: [&str; 11] = [
+const OWN: [&str; 13] = [
     "GET /v1/health",
     "GET /integration/v1/webhooks",
     "POST /integration/v1/webhooks",
@@ -113,6 +114,8 @@ const OWN: [&str; 11] = [
     "GET /admin/webhooks/count.json",
     "GET /conexion/v1/webhooks.json",
     "POST /conexion/v1/webhooks.json",
+    "POST /api/jsonrpc",
+    "POST /api/jsonrpc/",
 ];
 
 #[tokio::test]
@@ -127,6 +130,8 @@ async fn a_stranger_gets_nowhere_on_any_route() {
     let centry = json!({ "callback_url": receiver.url("/centry"), "on_integration_config_delete": true });
     let made = owner.client.post("/conexion/v1/webhooks.json", &centry).await.expect(200);
     assert_eq!(CENTRY, format!("/conexion/v1/webhooks/{}.json", text(&made, "_id")));
+    let shipstream = json!({ "url": receiver.url("/shipstream"), "topics": "test:ping" });
+    assert_eq!(rpc(&owner.client, &owner.key, "webhook.create", json!([shipstream])).await["result"], true);
     owner.client.put("/v1/credentials", &json!({ "id": "owner", "secret": "s" })).await.expect(204);
     let event = json!({ "id": "e-1", "topic": "order.created", "payload": "owner" });
     owner.client.post("/v1/events", &event).await.expect(202);
@@ -166,11 +171,28 @@ async fn a_stranger_gets_nowhere_on_any_route() {
     }
 }
 
+/// The answer to a call of `ShipStream`'s API.
+async fn rpc(client: &Client, key: &str, path: &str, args: Value) -> Value {
+    let client = client.with("authorization", format!("Basic {}", STANDARD.encode(format!("user:{key}"))));
+    let params = Value::Array(vec![Value::Null, path.into(), args]);
+    let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "call", "params": params });
+    client.post("/api/jsonrpc", &call).await.expect(200)
+}
+
 /// What a stranger sees of its own is empty, and what it does there stays there.
 async fn own_things(stranger: &Client, key: &str) {
     let seller = stranger.tiki(key);
     assert_eq!(stranger.get("/v1/webhooks").await.expect(200)["data"], json!([]));
     assert_eq!(seller.get("/integration/v1/webhooks").await.expect(200), json!({ "data": [] }));
+    assert_eq!(rpc(stranger, key, "webhook.list", json!([])).await["result"], json!([]));
+    for (path, args, code) in [
+        ("webhook.delete", json!([5]), -32103),
+        ("webhook.update_status", json!([5, 0]), -32100),
+        ("webhook.update_status", json!(["test:ping", 0]), -32100),
+        ("webhook.update_status", json!([{ "status": 0 }]), -32100),
+    ] {
+        assert_eq!(rpc(stranger, key, path, args).await["error"]["code"], code, "{path}");
+    }
     let sapo = stranger.with("token", key);
     assert_eq!(sapo.get("/admin/webhooks.json").await.expect(200), json!({ "webhooks": [] }));
     assert_eq!(sapo.get("/admin/webhooks/count.json").await.expect(200), json!({ "count": 0 }));
