@@ -124,6 +124,7 @@ fn needs(operation: &Operation) -> (Scope, Option<&TenantId>) {
         | Operation::DeleteKey(tenant, _) => (Scope::Admin, Some(tenant)),
         Operation::Publish(_) => (Scope::Publish, None),
         Operation::CheckHealth
+        | Operation::Identify
         | Operation::OpenSession
         | Operation::CreateWebhook(..)
         | Operation::SwitchWebhooks(..)

@@ -11,6 +11,8 @@ mod shipstream_catalogue;
 mod shipstream_rpc;
 mod tiki;
 mod tiki_catalogue;
+mod ultimate;
+mod ultimate_catalogue;
 mod v1;
 mod v1_views;
 mod xml;
@@ -107,7 +109,7 @@ pub trait Dialect: Sync {
 
 /// Every dialect; our own claims what no other does, so it stands last.
 pub const ALL: &[&dyn Dialect] =
-    &[&centry::Centry, &sapo::Sapo, &shipstream::ShipStream, &tiki::Tiki, &v1::V1];
+    &[&centry::Centry, &sapo::Sapo, &shipstream::ShipStream, &tiki::Tiki, &ultimate::Ultimate, &v1::V1];
 
 /// The dialect that a request is in.
 pub fn of(request: &Request) -> &'static dyn Dialect {

@@ -77,6 +77,7 @@ async fn perform(ports: &Ports, principal: &Principal, operation: Operation) -> 
         }
         Operation::ListKeys(tenant, page) => tenants::list_keys(ports, &tenant, &page).await,
         Operation::DeleteKey(tenant, id) => tenants::delete_key(ports, &tenant, &id).await,
+        Operation::Identify => tenants::identify(ports, principal).await,
         Operation::OpenSession => access::open_session(ports, principal).await,
         Operation::SwitchWebhooks(asked, topic, active) => {
             webhooks::switch(ports, principal, &asked, topic.as_ref(), active).await

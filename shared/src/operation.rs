@@ -15,6 +15,8 @@ use crate::{
 pub enum Operation {
     /// Is the service there?
     CheckHealth,
+    /// Whose key is this?
+    Identify,
     /// Make a tenant.
     CreateTenant {
         /// The operator's own id of it.
@@ -228,6 +230,8 @@ impl<T> Page<T> {
 pub enum Outcome {
     /// The service is there.
     Healthy,
+    /// Whose key it is.
+    Identified(Tenant),
     /// A tenant was made.
     TenantCreated(Tenant),
     /// A tenant.

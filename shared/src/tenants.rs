@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    access,
+    access::{self, Principal},
     error::Error,
     model::{KeyId, Scope, Tenant, TenantId},
     operation::{Outcome, PageRequest},
@@ -55,6 +55,11 @@ pub async fn create_key(
     let (record, key) = access::new_key(&*ports.dice, Some(tenant), scopes, now, expires_at)?;
     ports.store.add_key(&record).await?;
     Ok(Outcome::KeyCreated(record, key))
+}
+
+/// The tenant whose key was presented.
+pub async fn identify(ports: &Ports, principal: &Principal) -> Result<Outcome, Error> {
+    existing(ports, &principal.tenant_for(None)?).await.map(Outcome::Identified)
 }
 
 /// Lists a tenant's keys, never the keys themselves.

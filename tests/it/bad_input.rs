@@ -6,6 +6,7 @@ mod raw;
 mod sapo;
 mod shipstream;
 mod tiki;
+mod ultimate;
 mod v1;
 mod wire;
 

@@ -5,3 +5,4 @@ mod golden;
 mod sapo;
 mod shipstream;
 mod tiki;
+mod ultimate;

@@ -92,10 +92,12 @@ fn what_the_dialects_serve_is_in_the_template() {
         &webhook,
         &delivery,
     ];
+    let wordpress = ["wp-json", "wu", "v2", "webhook", "webhooks", "auth", "hooks", "7"];
+    let rpc = ["/api/jsonrpc", "/api/jsonrpc/"].map(str::to_owned);
     let others =
         ["admin", "conexion", "v1", "webhooks", "webhook", "webhooks.json", "count.json", number, &object];
     let mut served = 0;
-    for path in paths(&own, 5).into_iter().chain(paths(&others, 4)) {
+    for path in paths(&own, 5).into_iter().chain(paths(&others, 4)).chain(paths(&wordpress, 5)).chain(rpc) {
         for method in METHODS.iter().filter(|method| is_served(method, &path)) {
             served += 1;
             let found = routes.iter().any(|(m, pattern, _)| m == method && means(pattern, &path));
@@ -154,6 +156,7 @@ async fn what_the_template_names_is_served() {
 fn filled(pattern: &str, tenant: &Tenant) -> String {
     let id = match pattern.split('/').nth(1) {
         Some("admin") => "7.json".to_owned(),
+        Some("wp-json") => "7".to_owned(),
         Some("conexion") => format!("{:024x}.json", 7),
         _ if pattern.contains("/deliveries/") => format!("dlv_{:064x}", 1),
         _ => format!("wh_{:032x}", 1),

@@ -20,7 +20,7 @@ pub(super) fn success(outcome: Outcome) -> Response {
     let (status, body) = match outcome {
         Outcome::Healthy => (StatusCode::OK, json!({ "status": "ok" })),
         Outcome::TenantCreated(tenant) => (StatusCode::CREATED, tenant_view(&tenant)),
-        Outcome::Tenant(tenant) => (StatusCode::OK, tenant_view(&tenant)),
+        Outcome::Tenant(tenant) | Outcome::Identified(tenant) => (StatusCode::OK, tenant_view(&tenant)),
         Outcome::Tenants(page) => (StatusCode::OK, page_view(&page, tenant_view)),
         Outcome::KeyCreated(record, key) => {
             let mut view = key_view(&record);

@@ -17,6 +17,8 @@ const STOLEN: &str = "https://example.com/stolen";
 const SAPO: &str = "/admin/webhooks/3.json";
 const CENTRY: &str = "/conexion/v1/webhooks/000000000000000000000004.json";
 
+const ULTIMATE: &str = "/wp-json/wu/v2/webhook";
+
 /// A request for the owner's things, and what a stranger is answered.
 struct Walk {
     /// The route in the template.
@@ -90,7 +92,12 @@ fn walks(owner: &Tenant, key: &str, webhook: &str, delivery: &str) -> Vec<Walk> 
             404,
         ),
         walk("DELETE /v1/webhooks", "/v1/webhooks?event=product:request:locked", None, 404),
-        // Nor have the others. A number is a webhook's within its tenant.
+    ]
+}
+
+/// The same of the APIs in which a number is a webhook's within its tenant.
+fn numbered_walks() -> Vec<Walk> {
+    vec![
         walk("GET /admin/webhooks/{id}", SAPO, None, 404),
         walk("PUT /admin/webhooks/{id}", SAPO, Some(json!({ "webhook": { "address": STOLEN } })), 404),
         walk("DELETE /admin/webhooks/{id}", SAPO, None, 404),
@@ -98,11 +105,51 @@ fn walks(owner: &Tenant, key: &str, webhook: &str, delivery: &str) -> Vec<Walk> 
         walk("PUT /conexion/v1/webhooks/{id}", CENTRY, Some(json!({ "callback_url": STOLEN })), 404),
         walk("DELETE /conexion/v1/webhooks/{id}", CENTRY, None, 404),
         walk("DELETE /conexion/v1/webhook/{id}", CENTRY.replace("webhooks", "webhook"), None, 404),
+        walk("GET /wp-json/wu/v2/webhook/{id}", "/wp-json/wu/v2/webhook/6", None, 404),
+        walk(
+            "PUT /wp-json/wu/v2/webhook/{id}",
+            "/wp-json/wu/v2/webhook/6",
+            Some(json!({ "webhook_url": STOLEN })),
+            404,
+        ),
+        walk(
+            "PATCH /wp-json/wu/v2/webhook/{id}",
+            "/wp-json/wu/v2/webhook/6",
+            Some(json!({ "active": false })),
+            404,
+        ),
+        walk(
+            "POST /wp-json/wu/v2/webhook/{id}",
+            "/wp-json/wu/v2/webhook/6",
+            Some(json!({ "name": "stolen" })),
+            404,
+        ),
+        walk("DELETE /wp-json/wu/v2/webhook/{id}", "/wp-json/wu/v2/webhook/6", None, 404),
+        walk("GET /wp-json/wu/v2/webhooks/{id}", "/wp-json/wu/v2/webhooks/6", None, 404),
+        walk(
+            "PUT /wp-json/wu/v2/webhooks/{id}",
+            "/wp-json/wu/v2/webhooks/6",
+            Some(json!({ "webhook_url": STOLEN })),
+            404,
+        ),
+        walk(
+            "PATCH /wp-json/wu/v2/webhooks/{id}",
+            "/wp-json/wu/v2/webhooks/6",
+            Some(json!({ "active": false })),
+            404,
+        ),
+        walk(
+            "POST /wp-json/wu/v2/webhooks/{id}",
+            "/wp-json/wu/v2/webhooks/6",
+            Some(json!({ "name": "stolen" })),
+            404,
+        ),
+        walk("DELETE /wp-json/wu/v2/webhooks/{id}", "/wp-json/wu/v2/webhooks/6", None, 404),
     ]
 }
 
 /// Routes on which a stranger acts on its own things alone: what follows shows that the owner's stay.
-const OWN: [&str; 13] = [
+const OWN: [&str; 19] = [
     "GET /v1/health",
     "GET /integration/v1/webhooks",
     "POST /integration/v1/webhooks",
@@ -116,6 +163,12 @@ const OWN: [&str; 13] = [
     "POST /conexion/v1/webhooks.json",
     "POST /api/jsonrpc",
     "POST /api/jsonrpc/",
+    "GET /wp-json/wu/v2/webhook",
+    "POST /wp-json/wu/v2/webhook",
+    "GET /wp-json/wu/v2/webhooks",
+    "POST /wp-json/wu/v2/webhooks",
+    "GET /wp-json/wu/v2/auth",
+    "GET /wp-json/wu/v2/hooks",
 ];
 
 #[tokio::test]
@@ -132,6 +185,12 @@ async fn a_stranger_gets_nowhere_on_any_route() {
     assert_eq!(CENTRY, format!("/conexion/v1/webhooks/{}.json", text(&made, "_id")));
     let shipstream = json!({ "url": receiver.url("/shipstream"), "topics": "test:ping" });
     assert_eq!(rpc(&owner.client, &owner.key, "webhook.create", json!([shipstream])).await["result"], true);
+    let ultimate = json!({
+        "name": "owner", "webhook_url": receiver.url("/ultimate"), "event": "site_published", "integration": "manual",
+    });
+    let made =
+        owner.client.with("authorization", basic(&owner.key)).post(ULTIMATE, &ultimate).await.expect(200);
+    assert_eq!(made["id"], 6);
     owner.client.put("/v1/credentials", &json!({ "id": "owner", "secret": "s" })).await.expect(204);
     let event = json!({ "id": "e-1", "topic": "order.created", "payload": "owner" });
     owner.client.post("/v1/events", &event).await.expect(202);
@@ -142,11 +201,14 @@ async fn a_stranger_gets_nowhere_on_any_route() {
     let stranger = world.tenant("stranger").await;
     let admin = stranger.new_key(&json!({ "scopes": ["admin"] })).await;
     let walks = walks(&owner, text(&keys["data"][0], "id"), text(&webhook, "id"), text(&delivery, "id"));
+    let walks: Vec<_> = walks.into_iter().chain(numbered_walks()).collect();
     for walk in &walks {
         for key in [&stranger.key, &admin] {
-            let is_sapos = walk.path.starts_with("/admin/");
-            let client =
-                if is_sapos { stranger.client.with("token", key) } else { stranger.client.bearer(key) };
+            let client = match walk.path.split('/').nth(1) {
+                Some("admin") => stranger.client.with("token", key),
+                Some("wp-json") => stranger.client.with("authorization", basic(key)),
+                _ => stranger.client.bearer(key),
+            };
             let (method, _) = walk.route.split_once(' ').unwrap();
             let answer = client.send(method.parse::<Method>().unwrap(), &walk.path, walk.body.as_ref()).await;
             assert_eq!(answer.status, walk.status, "{}: {answer}", walk.route);
@@ -171,9 +233,13 @@ async fn a_stranger_gets_nowhere_on_any_route() {
     }
 }
 
+fn basic(key: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("user:{key}")))
+}
+
 /// The answer to a call of `ShipStream`'s API.
 async fn rpc(client: &Client, key: &str, path: &str, args: Value) -> Value {
-    let client = client.with("authorization", format!("Basic {}", STANDARD.encode(format!("user:{key}"))));
+    let client = client.with("authorization", basic(key));
     let params = Value::Array(vec![Value::Null, path.into(), args]);
     let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "call", "params": params });
     client.post("/api/jsonrpc", &call).await.expect(200)
@@ -184,6 +250,7 @@ async fn own_things(stranger: &Client, key: &str) {
     let seller = stranger.tiki(key);
     assert_eq!(stranger.get("/v1/webhooks").await.expect(200)["data"], json!([]));
     assert_eq!(seller.get("/integration/v1/webhooks").await.expect(200), json!({ "data": [] }));
+    assert_eq!(stranger.with("authorization", basic(key)).get(ULTIMATE).await.expect(200), json!([]));
     assert_eq!(rpc(stranger, key, "webhook.list", json!([])).await["result"], json!([]));
     for (path, args, code) in [
         ("webhook.delete", json!([5]), -32103),

@@ -1,0 +1,416 @@
+//! Ultimate Multisite's REST API (WordPress): `/wp-json/wu/v2/webhook`, one event a webhook, payloads without an envelope.
+
+use std::{fmt::Write, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{
+    Call, Context, Dialect, Message, Posting, Request, Response, answer, canonical,
+    json::{Fields, Query},
+    own_name, ultimate_catalogue,
+};
+use crate::{
+    access,
+    error::Error,
+    model::{Attributes, Format, Secret, State, TopicPattern, Webhook},
+    operation::{Asked, Change, Draft, Operation, Outcome, PageRequest, Selector, TopicChange},
+    retry,
+    verdict::{Rules, Success},
+};
+
+pub(super) struct Ultimate;
+
+const NAME: &str = "ultimate-multisite";
+const JSON: &str = "application/json; charset=UTF-8";
+/// What it keeps of a webhook and does nothing with.
+const KEPT: [&str; 4] = ["event_count", "hidden", "integration", "migrated_from_id"];
+/// What else its model has a setter for, and we nothing to set.
+const IGNORED: [&str; 7] =
+    ["date_created", "date_modified", "skip_validation", "api_key", "api_secret", "api-key", "api-secret"];
+
+/// 45 s. It documents no retry; an event that was accepted is tried again all the same.
+const RULES: Rules = Rules {
+    success: Success::Any2xx,
+    schedule: retry::STANDARD,
+    timeout: Duration::from_secs(45),
+    connect_timeout: Duration::from_secs(5),
+};
+
+/// What a path means.
+enum Place {
+    Webhooks,
+    Webhook(Option<u64>),
+    Auth,
+    Hooks,
+    Nowhere,
+}
+
+fn place(path: &str) -> Option<Place> {
+    let rest = path.strip_prefix("/wp-json/wu/v2").filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+    let parts: Vec<_> = rest.trim_matches('/').split('/').collect();
+    Some(match parts[..] {
+        // The documents print the plural, its source registers the singular.
+        ["webhook" | "webhooks"] => Place::Webhooks,
+        ["webhook" | "webhooks", id] => Place::Webhook(id.parse().ok()),
+        ["auth"] => Place::Auth,
+        ["hooks"] => Place::Hooks,
+        _ => Place::Nowhere,
+    })
+}
+
+impl Dialect for Ultimate {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn claims(&self, _: &Method, path: &str) -> bool {
+        place(path).is_some()
+    }
+
+    fn decode(&self, request: &Request) -> Vec<Call> {
+        vec![Call { credentials: credentials(request), operation: self.operation(request) }]
+    }
+
+    fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response {
+        let outcome = results.into_iter().next().unwrap_or_else(|| Err(Error::Malformed("empty".into())));
+        match outcome.and_then(|outcome| self.success(outcome, context.request)) {
+            Ok(body) => answer(StatusCode::OK, JSON, &body),
+            Err(error) => failure(&error, context.request),
+        }
+    }
+
+    fn topics(&self) -> &'static [(&'static str, &'static str)] {
+        ultimate_catalogue::TOPICS
+    }
+
+    fn message(&self, posting: &Posting<'_>) -> Result<Message, Error> {
+        let body = Bytes::from(as_wordpress(posting.event.payload.as_bytes())?);
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Ok(Message { headers, body })
+    }
+
+    fn rules(&self) -> &'static Rules {
+        &RULES
+    }
+}
+
+/// JSON as `wp_json_encode` writes it: slashes and all that is not ASCII escaped.
+fn as_wordpress(json: &[u8]) -> Result<String, Error> {
+    let text = std::str::from_utf8(json).map_err(|_| Error::Internal("a payload that is not text".into()))?;
+    let mut out = String::with_capacity(text.len() + 64);
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            // Whatever is escaped already stays so.
+            '\\' => {
+                out.push('\\');
+                out.extend(chars.next());
+            }
+            '/' => out.push_str("\\/"),
+            c if c.is_ascii() => out.push(c),
+            c => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    // Writing to a String cannot fail.
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// HTTP Basic, or two parameters in the query or in the body.
+fn credentials(request: &Request) -> Vec<Secret> {
+    if request.headers().contains_key(AUTHORIZATION) {
+        return access::basic(request.headers()).into_iter().collect();
+    }
+    let query = Query::of(request);
+    let mut body = Fields::of(request).ok();
+    let mut find = |names: [&str; 2]| {
+        let in_query = names.iter().find_map(|name| query.get(name)).map(str::to_owned);
+        in_query.or_else(|| names.iter().find_map(|name| body.as_mut()?.text(name).ok().flatten()))
+    };
+    match (find(["api_key", "api-key"]), find(["api_secret", "api-secret"])) {
+        (Some(key), Some(secret)) => vec![Secret::new(format!("prk_{key}_{secret}"))],
+        _ => Vec::new(),
+    }
+}
+
+impl Ultimate {
+    fn operation(&self, request: &Request) -> Result<Operation, Error> {
+        let asked = Asked { tenant: None, dialect: Some(NAME) };
+        let one = |id: Option<u64>| id.map(Selector::Number).ok_or(Error::NotFound("webhook"));
+        match (place(request.uri().path()), request.method().as_str()) {
+            (Some(Place::Auth | Place::Hooks), "GET") => Ok(Operation::Identify),
+            (Some(Place::Webhooks), "GET") => Ok(Operation::ListWebhooks(asked, PageRequest::all())),
+            (Some(Place::Webhooks), "POST") => Ok(Operation::CreateWebhook(asked, self.draft(request)?)),
+            (Some(Place::Webhook(id)), "GET") => Ok(Operation::GetWebhook(asked, one(id)?)),
+            (Some(Place::Webhook(id)), "PUT" | "PATCH" | "POST") => {
+                Ok(Operation::UpdateWebhook(asked, one(id)?, self.change(request)?))
+            }
+            (Some(Place::Webhook(id)), "DELETE") => Ok(Operation::DeleteWebhook(asked, one(id)?)),
+            // WordPress knows no 405: no route matches.
+            _ => Err(Error::NotFound("path")),
+        }
+    }
+
+    fn draft(&self, request: &Request) -> Result<Draft, Error> {
+        let mut fields = Fields::of(request)?;
+        if !missing(&fields).is_empty() {
+            return Err(Error::invalid(MISSING, "is required"));
+        }
+        let mut attributes = Attributes::new();
+        for name in KEPT {
+            if let Some(value) = fields.value(name) {
+                attributes.insert(name.to_owned(), kept(name, value)?);
+            }
+        }
+        Ok(Draft {
+            dialect: NAME,
+            name: Some(long_enough("name", fields.required("name")?)?),
+            url: fields.required("webhook_url")?,
+            topics: vec![self.pattern(&fields.required("event")?)?],
+            format: Format::Json,
+            attributes,
+            headers: Vec::new(),
+            // Its database says 1, its API false; but it sends to both, so that a client need not say.
+            active: fields.value("active").is_none_or(|value| is_true(&value)),
+            secret: None,
+            signed: false,
+        })
+    }
+
+    fn change(&self, request: &Request) -> Result<Change, Error> {
+        let mut fields = Fields::of(request)?;
+        let mut change = Change::default();
+        if let Some(name) = fields.text("name")? {
+            change.name = Some(Some(long_enough("name", name)?));
+        }
+        change.url = fields.text("webhook_url")?;
+        if let Some(event) = fields.text("event")? {
+            change.topics = Some(TopicChange::All(vec![self.pattern(&event)?]));
+        }
+        change.active = fields.value("active").map(|value| is_true(&value));
+        for name in KEPT {
+            if let Some(value) = fields.value(name) {
+                change.attributes.insert(name.to_owned(), kept(name, value)?);
+            }
+        }
+        for name in IGNORED {
+            fields.value(name);
+        }
+        match fields.end() {
+            Err(Error::Invalid { field, .. }) => Err(Error::invalid(field, NO_SETTER)),
+            _ => Ok(change),
+        }
+    }
+
+    fn pattern(&self, event: &str) -> Result<TopicPattern, Error> {
+        let topic = canonical(self, event).ok_or_else(|| Error::UnknownTopic(event.to_owned()))?;
+        Ok(TopicPattern::One(topic))
+    }
+
+    /// An object, its fields in the order of the model's.
+    fn view(&self, webhook: &Webhook) -> Value {
+        let event = webhook.topics.first().map(|pattern| match pattern {
+            TopicPattern::One(topic) => own_name(self, topic).unwrap_or(topic.as_str()),
+            TopicPattern::All => TopicPattern::ALL,
+        });
+        let kept = |name: &str, default: Value| webhook.attributes.get(name).cloned().unwrap_or(default);
+        json!({
+            "name": webhook.name,
+            "webhook_url": webhook.url.as_str(),
+            "event": event,
+            "event_count": kept("event_count", json!(0)),
+            "active": webhook.state == State::Active,
+            "hidden": kept("hidden", json!(false)),
+            "integration": kept("integration", json!("manual")),
+            "date_created": date(webhook.created_at),
+            "date_last_failed": "0000-00-00 00:00:00",
+            "id": webhook.number,
+            "model": "webhook",
+            "slug": "",
+            "date_modified": date(webhook.updated_at),
+            "migrated_from_id": kept("migrated_from_id", Value::Null),
+        })
+    }
+
+    fn success(&self, outcome: Outcome, request: &Request) -> Result<Value, Error> {
+        Ok(match outcome {
+            Outcome::Identified(tenant) => match place(request.uri().path()) {
+                Some(Place::Hooks) => serde_json::from_str(ultimate_catalogue::HOOKS)
+                    .map_err(|error| Error::Internal(format!("the catalogue: {error}")))?,
+                _ => json!({ "success": true, "label": tenant.name, "message": "Welcome to our API" }),
+            },
+            Outcome::WebhookCreated(webhook) | Outcome::Webhook(webhook) => self.view(&webhook),
+            Outcome::Webhooks(page) => {
+                let views = page.items.iter().map(|webhook| self.view(webhook)).collect();
+                Value::Array(listed(views, &Query::of(request)))
+            }
+            // What the database answers to a deletion.
+            Outcome::Deleted => json!(1),
+            other => {
+                let fault = format!("an outcome that Ultimate Multisite's API has no words for: {other:?}");
+                return Err(Error::Internal(fault));
+            }
+        })
+    }
+}
+
+const REQUIRED: [&str; 4] = ["name", "webhook_url", "event", "integration"];
+/// The field of an error that names all that is missing.
+const MISSING: &str = "(missing)";
+const NO_SETTER: &str = "has no setter";
+
+fn missing(fields: &Fields) -> Vec<&'static str> {
+    REQUIRED.into_iter().filter(|name| !fields.has(name)).collect()
+}
+
+fn long_enough(field: &'static str, text: String) -> Result<String, Error> {
+    if (2..=200).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+        Ok(text)
+    } else {
+        Err(Error::invalid(field, "must be 2 to 200 characters long"))
+    }
+}
+
+fn kept(name: &'static str, value: Value) -> Result<Value, Error> {
+    match (name, value) {
+        ("hidden", value) => Ok(json!(is_true(&value))),
+        ("integration", Value::String(text)) => long_enough(name, text).map(Value::from),
+        ("event_count" | "migrated_from_id", value) => {
+            let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
+            number.map(Value::from).ok_or_else(|| Error::invalid(name, "must be a number"))
+        }
+        (name, _) => Err(Error::invalid(name, "must be a string")),
+    }
+}
+
+/// PHP's idea of truth.
+fn is_true(value: &Value) -> bool {
+    !matches!(value, Value::Null | Value::Bool(false))
+        && value.as_f64() != Some(0.0)
+        && !matches!(value.as_str(), Some("" | "0" | "false"))
+}
+
+fn date(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// What a list's parameters leave: those of the table's columns, `search`, `orderby`, `order`, `offset`, `number`.
+fn listed(mut views: Vec<Value>, query: &Query) -> Vec<Value> {
+    const COLUMNS: [&str; 8] =
+        ["id", "name", "webhook_url", "event", "event_count", "active", "hidden", "integration"];
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Bool(flag) => u8::from(*flag).to_string(),
+        other => other.to_string(),
+    };
+    for column in COLUMNS {
+        if let Some(asked) = query.get(column) {
+            let asked = match asked {
+                "true" => "1",
+                "false" => "0",
+                other => other,
+            };
+            views.retain(|view| text(&view[column]) == asked);
+        }
+    }
+    if let Some(words) = query.get("search").filter(|words| !words.is_empty()) {
+        let words = words.to_lowercase();
+        views.retain(|view| {
+            ["name", "webhook_url", "event"].iter().any(|c| text(&view[*c]).to_lowercase().contains(&words))
+        });
+    }
+    let by =
+        query.get("orderby").filter(|by| COLUMNS.contains(by) || by.starts_with("date_")).unwrap_or("id");
+    views.sort_by(|a, b| match (a[by].as_u64(), b[by].as_u64()) {
+        (Some(a), Some(b)) => a.cmp(&b),
+        _ => text(&a[by]).cmp(&text(&b[by])),
+    });
+    if query.get("order").is_some_and(|order| order.eq_ignore_ascii_case("desc")) {
+        views.reverse();
+    }
+    let count = |name: &str| query.get(name).and_then(|text| text.parse().ok());
+    views.into_iter().skip(count("offset").unwrap_or_default()).take(count("number").unwrap_or(100)).collect()
+}
+
+/// `{"code", "message", "data": {"status"}}`, `WordPress`'s and the plugin's own.
+fn failure(error: &Error, request: &Request) -> Response {
+    let mut params = None;
+    let (status, code, message) = match error {
+        Error::Invalid { field, .. } if field == MISSING => {
+            let missing = Fields::of(request).map(|fields| missing(&fields)).unwrap_or_default();
+            let message = format!("Missing parameter(s): {}", missing.join(", "));
+            params = Some(missing);
+            (400, "rest_missing_callback_param".to_owned(), message)
+        }
+        Error::Invalid { field, reason } if reason == NO_SETTER => (
+            400,
+            "wu_rest_webhook_invalid_set_method".to_owned(),
+            format!("The WP_Ultimo\\Models\\Webhook object does not have a set_{field} method"),
+        ),
+        Error::Invalid { field, reason } => {
+            let field = if field == "url" { "webhook_url" } else { field };
+            (400, field.to_owned(), format!("{field} {reason}"))
+        }
+        Error::UnknownTopic(_) => (400, "event".to_owned(), error.to_string()),
+        Error::Malformed(_) => (400, "rest_invalid_json".to_owned(), "Invalid JSON body passed.".to_owned()),
+        Error::Unauthenticated | Error::Forbidden(_) => {
+            (401, "rest_forbidden".to_owned(), "Sorry, you are not allowed to do that.".to_owned())
+        }
+        Error::NotFound("path") | Error::MethodNotAllowed => (
+            404,
+            "rest_no_route".to_owned(),
+            "No route was found matching the URL and request method.".to_owned(),
+        ),
+        Error::NotFound(_) => (404, "wu_rest_webhook_invalid_id".to_owned(), "Item not found.".to_owned()),
+        Error::Conflict(_) => (409, "wu_rest_webhook_conflict".to_owned(), error.to_string()),
+        Error::TooLarge(_) => (413, "wu_rest_webhook_too_large".to_owned(), error.to_string()),
+        Error::Quota(_) => (429, "wu_rest_webhook_quota".to_owned(), error.to_string()),
+        Error::Unavailable(_) => (503, "wu_rest_unavailable".to_owned(), error.to_string()),
+        Error::Internal(_) => (500, "wu_rest_error".to_owned(), error.to_string()),
+    };
+    let data = match params {
+        Some(params) => json!({ "status": status, "params": params }),
+        None => json!({ "status": status }),
+    };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    answer(status, JSON, &json!({ "code": code, "message": message, "data": data }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Map;
+
+    use super::*;
+
+    #[test]
+    fn json_is_escaped_as_wordpress_escapes_it() {
+        let payload = r#"{"url":"https://a.b/c","done":"\/","name":"Trà 🫖","quote":"\"\\/"}"#;
+        let written = as_wordpress(payload.as_bytes()).unwrap();
+        assert_eq!(
+            written,
+            r#"{"url":"https:\/\/a.b\/c","done":"\/","name":"Tr\u00e0 \ud83e\uded6","quote":"\"\\\/"}"#
+        );
+        let (read, expected): (Value, Value) =
+            (serde_json::from_str(&written).unwrap(), serde_json::from_str(payload).unwrap());
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn every_topic_is_told_of() {
+        let hooks: Map<String, Value> = serde_json::from_str(ultimate_catalogue::HOOKS).unwrap();
+        let told: Vec<_> = hooks.keys().map(String::as_str).collect();
+        let topics: Vec<_> = ultimate_catalogue::TOPICS.iter().map(|(_, own)| *own).collect();
+        assert_eq!(told, topics);
+        assert!(hooks.values().all(|hook| hook["payload"]["wu_version"] == "2.4.10"));
+    }
+}
