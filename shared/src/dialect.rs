@@ -24,6 +24,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
+    bucket::Bucket,
     error::Error,
     model::{DeliveryId, Event, Secret, Topic},
     operation::{Operation, Outcome},
@@ -52,6 +53,8 @@ pub struct Context<'a> {
     pub request: &'a Request,
     /// A number for this occurrence, in the log too.
     pub incident: Uuid,
+    /// How full the key's bucket is, where there is one.
+    pub level: Option<u32>,
 }
 
 /// A delivery about to be made.
@@ -91,6 +94,10 @@ pub trait Dialect: Sync {
     fn decode(&self, request: &Request) -> Vec<Call>;
     /// Writes the answer: one result for each call that [`Dialect::decode`] read, in their order.
     fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response;
+    /// How many calls a key may make, where the API says.
+    fn bucket(&self) -> Option<Bucket> {
+        None
+    }
     /// Its names of topics: canonical, and its own.
     fn topics(&self) -> &'static [(&'static str, &'static str)];
     /// Whether a tenant may have one webhook a topic, so that the topic names the webhook.

@@ -2,8 +2,9 @@
 
 use crate::{
     access::{self, Principal},
+    bucket::Poured,
     credentials,
-    dialect::{self, Call, Context, Request, Response},
+    dialect::{self, Call, Context, Dialect, Request, Response},
     error::Error,
     history,
     operation::{Operation, Outcome},
@@ -38,18 +39,25 @@ pub async fn answer(ports: &Ports, desk: Desk, request: &Request) -> Response {
     let incident = ports.dice.uuid(ports.clock.now());
     let calls = dialect.decode(request);
     let mut results = Vec::with_capacity(calls.len());
+    let mut level = None;
     for call in calls {
-        let result = one(ports, desk, call).await;
+        let result = one(ports, desk, dialect, call, &mut level).await;
         if let Some(fault) = result.as_ref().err().and_then(Error::fault) {
             let path = request.uri().path();
             tracing::error!(%incident, dialect = dialect.name(), method = %request.method(), path, fault);
         }
         results.push(result);
     }
-    dialect.encode(Context { request, incident }, results)
+    dialect.encode(Context { request, incident, level }, results)
 }
 
-async fn one(ports: &Ports, desk: Desk, call: Call) -> Result<Outcome, Error> {
+async fn one(
+    ports: &Ports,
+    desk: Desk,
+    dialect: &dyn Dialect,
+    call: Call,
+    level: &mut Option<u32>,
+) -> Result<Outcome, Error> {
     match &call.operation {
         Ok(Operation::CheckHealth) => return Ok(Outcome::Healthy),
         // Whether a path exists is no secret, and a key would not change the answer.
@@ -57,6 +65,18 @@ async fn one(ports: &Ports, desk: Desk, call: Call) -> Result<Outcome, Error> {
         _ => {}
     }
     let principal = access::authenticate(ports, &call.credentials).await?;
+    // The operator's first key is in no store, and in nobody's hands but his.
+    if let (Some(bucket), Some(key)) = (dialect.bucket(), &principal.key) {
+        match ports.store.pour(key, bucket, ports.clock.now()).await? {
+            Poured::In { level: now, .. } => *level = Some(now),
+            Poured::Full { wait } => {
+                *level = Some(bucket.capacity);
+                return Err(Error::Throttled(
+                    u64::try_from(wait.as_millis()).unwrap_or_default().div_ceil(1000),
+                ));
+            }
+        }
+    }
     let operation = call.operation?;
     access::authorise(&principal, &operation)?;
     if operation.desk() != desk {

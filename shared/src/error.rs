@@ -40,6 +40,9 @@ pub enum Error {
     /// A quota is used up.
     #[error("{0}")]
     Quota(String),
+    /// The key makes too many calls; in so many seconds it may go on.
+    #[error("too many calls; go on in {0} s")]
+    Throttled(u64),
     /// A store or queue did not answer, or asked for patience: the same again may work.
     #[error("the service cannot do this right now; try again")]
     Unavailable(String),
@@ -62,7 +65,7 @@ impl Error {
     /// Whether doing the very same again can succeed.
     pub fn retryable(&self) -> bool {
         match self {
-            Self::Unavailable(_) | Self::Quota(_) => true,
+            Self::Unavailable(_) | Self::Quota(_) | Self::Throttled(_) => true,
             Self::Malformed(_)
             | Self::Invalid { .. }
             | Self::UnknownTopic(_)

@@ -8,11 +8,12 @@
 //! - [`door`]: a request from decoding to answer; [`tenants`], [`webhooks`], [`credentials`], [`publish`],
 //!   [`history`]: the use cases behind it
 //! - [`deliver`]: one attempt; [`sweep`]: what is due or stranded
-//! - [`guard`], [`retry`], [`verdict`], [`signing`], [`sealing`]: pure rules
+//! - [`guard`], [`retry`], [`verdict`], [`signing`], [`sealing`], [`bucket`]: pure rules
 //!
 //! There is no I/O here, no clock, no environment and no AWS: time and chance are arguments.
 
 pub mod access;
+pub mod bucket;
 pub mod credentials;
 pub mod deliver;
 pub mod dialect;

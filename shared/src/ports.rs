@@ -13,6 +13,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::{
+    bucket::{Bucket, Poured},
     error::Error,
     hint::Hint,
     model::{
@@ -68,6 +69,8 @@ pub trait Keys: Send + Sync {
     async fn add_key(&self, key: &KeyRecord) -> Result<(), Error>;
     /// A tenant's keys.
     async fn keys(&self, tenant: &TenantId, page: &PageRequest) -> Result<Page<KeyRecord>, Error>;
+    /// Pours a call into a key's bucket. An engine may let one pass that comes at the same moment as another.
+    async fn pour(&self, id: &KeyId, bucket: Bucket, now: Timestamp) -> Result<Poured, Error>;
     /// Revokes a tenant's key; false: it has no such key.
     async fn remove_key(&self, tenant: &TenantId, id: &KeyId) -> Result<bool, Error>;
 }

@@ -5,4 +5,5 @@ mod golden;
 mod sapo;
 mod shipstream;
 mod tiki;
+mod together;
 mod ultimate;

@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{
-    operation::transact_write_items::TransactWriteItemsError,
+    operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError},
     types::{Delete, Put, TransactWriteItem},
 };
 use jiff::Timestamp;
 use postrider::{
+    bucket::{Bucket, Poured},
     error::Error,
     model::{KeyHash, KeyId, KeyRecord, Scope, TenantId},
     operation::{Page, PageRequest},
@@ -17,11 +18,14 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Engine,
     fault::{fault, odd},
-    item::{Item, key, text},
+    item::{Item, Read, key, micros, number, text},
 };
 
 /// Longer than any end of a page: `DynamoDB` takes sort keys of up to 1,024 bytes.
 const LONGEST_CURSOR: usize = 512;
+
+/// How often a call is poured anew when others of its key come at the same time.
+const POURS: usize = 5;
 
 /// A key's record as it lies in its items.
 #[derive(Serialize, Deserialize)]
@@ -104,6 +108,39 @@ impl Keys for Engine {
         write.send().await.map_err(fault("adding a key"))?;
         self.0.keys.void();
         Ok(())
+    }
+
+    async fn pour(&self, id: &KeyId, bucket: Bucket, now: Timestamp) -> Result<Poured, Error> {
+        let (pk, sk) = (format!("bucket#{id}"), "bucket");
+        let table = &self.0.settings.keys_table;
+        let mut poured = bucket.pour(None, now);
+        for _ in 0..POURS {
+            let get =
+                self.0.db.get_item().table_name(table).set_key(Some(key(&pk, sk))).consistent_read(true);
+            let kept = get.send().await.map_err(fault("reading a bucket"))?.item;
+            let before = kept.map(|item| item.time("empty_at")).transpose()?;
+            poured = bucket.pour(before, now);
+            let Poured::In { empty_at, .. } = poured else { return Ok(poured) };
+            let mut item = key(&pk, sk);
+            item.insert("empty_at".into(), micros(empty_at));
+            item.insert("ttl".into(), number(empty_at.as_second() + 60));
+            let put = self.0.db.put_item().table_name(table).set_item(Some(item));
+            let put = match before {
+                None => put.condition_expression("attribute_not_exists(pk)"),
+                Some(before) => put
+                    .condition_expression("empty_at = :before")
+                    .expression_attribute_values(":before", micros(before)),
+            };
+            match put.send().await {
+                Ok(_) => return Ok(poured),
+                Err(error) => match error.as_service_error() {
+                    Some(PutItemError::ConditionalCheckFailedException(_)) => {}
+                    _ => return Err(fault("keeping a bucket")(error)),
+                },
+            }
+        }
+        // Too many at once to count each: this one passes.
+        Ok(poured)
     }
 
     async fn keys(&self, tenant: &TenantId, page: &PageRequest) -> Result<Page<KeyRecord>, Error> {

@@ -1,7 +1,11 @@
 //! API keys.
 
+use std::sync::PoisonError;
+
 use async_trait::async_trait;
+use jiff::Timestamp;
 use postrider::{
+    bucket::{Bucket, Poured},
     error::Error,
     model::{KeyHash, KeyId, KeyRecord, TenantId},
     operation::{Page, PageRequest},
@@ -10,6 +14,9 @@ use postrider::{
 use rusqlite::{OptionalExtension, Row, params};
 
 use crate::{Engine, rows};
+
+/// Buckets from which on those that are empty are forgotten.
+const MAX_BUCKETS: usize = 10_000;
 
 const COLUMNS: &str = "id, tenant, scopes, hash, created_at, expires_at, session_of";
 
@@ -62,7 +69,7 @@ impl Keys for Engine {
                     scopes,
                     key.hash.to_hex(),
                     key.created_at.as_microsecond(),
-                    key.expires_at.map(jiff::Timestamp::as_microsecond),
+                    key.expires_at.map(Timestamp::as_microsecond),
                     key.session_of.as_ref().map(KeyId::as_str),
                 ])
             },
@@ -72,6 +79,19 @@ impl Keys for Engine {
             },
         );
         write.await.map(drop)
+    }
+
+    async fn pour(&self, id: &KeyId, bucket: Bucket, now: Timestamp) -> Result<Poured, Error> {
+        // In memory: what a bucket holds is gone in seconds anyway.
+        let mut buckets = self.0.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= MAX_BUCKETS {
+            buckets.retain(|_, empty_at| *empty_at > now);
+        }
+        let poured = bucket.pour(buckets.get(id).copied(), now);
+        if let Poured::In { empty_at, .. } = poured {
+            buckets.insert(id.clone(), empty_at);
+        }
+        Ok(poured)
     }
 
     async fn keys(&self, tenant: &TenantId, page: &PageRequest) -> Result<Page<KeyRecord>, Error> {

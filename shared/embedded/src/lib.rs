@@ -18,10 +18,12 @@ mod webhooks;
 mod writer;
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
+use jiff::Timestamp;
 use postrider::{
     error::Error,
     model::{KeyId, KeyRecord, TenantId, Topic, WebhookId},
@@ -52,6 +54,8 @@ struct Inner {
     waiting: Arc<Waiting>,
     events: Arc<EventCache>,
     keys: Generational<KeyId, Option<KeyRecord>>,
+    /// When the buckets of keys will be empty.
+    buckets: Mutex<HashMap<KeyId, Timestamp>>,
     matching: Generational<(TenantId, Topic), Option<Arc<[WebhookId]>>>,
     targets: Generational<(TenantId, WebhookId), Option<Arc<Target>>>,
     // The last to go: it holds the writer, whose thread closes the file.
@@ -83,6 +87,7 @@ impl Engine {
             waiting,
             events: Arc::new(EventCache::new()),
             keys: Generational::new(10_000),
+            buckets: Mutex::default(),
             matching: Generational::new(10_000),
             targets: Generational::new(10_000),
             _checkpointer: checkpointer,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE},
+    header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     access,
+    bucket::Bucket,
     error::Error,
     model::{Format, Secret, TopicPattern, Webhook},
     operation::{Asked, Change, Draft, Operation, Outcome, PageRequest, Selector, TopicChange},
@@ -41,6 +42,9 @@ const RULES: Rules = Rules {
     timeout: Duration::from_secs(5),
     connect_timeout: Duration::from_secs(5),
 };
+
+/// 40 calls, of which 2 leak out in a second.
+const BUCKET: Bucket = Bucket { capacity: 40, leak: 2 };
 
 /// What a path means.
 enum Place {
@@ -77,10 +81,21 @@ impl Dialect for Sapo {
 
     fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response {
         let outcome = results.into_iter().next().unwrap_or_else(|| Err(Error::Malformed("empty".into())));
-        match outcome.and_then(|outcome| self.success(outcome, context.request)) {
+        let mut response = match outcome.and_then(|outcome| self.success(outcome, context.request)) {
             Ok((status, body)) => answer(status, JSON, &body),
             Err(error) => self.failure(&error, context.request),
+        };
+        if let Some(level) = context.level
+            && let Ok(limit) = HeaderValue::from_str(&format!("{level}/{}", BUCKET.capacity))
+        {
+            response.headers_mut().insert("x-sapo-api-call-limit", limit.clone());
+            response.headers_mut().insert("x-bizweb-api-call-limit", limit);
         }
+        response
+    }
+
+    fn bucket(&self) -> Option<Bucket> {
+        Some(BUCKET)
     }
 
     fn topics(&self) -> &'static [(&'static str, &'static str)] {
@@ -347,10 +362,20 @@ impl Sapo {
             Error::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, json!("Method Not Allowed")),
             Error::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, json!(error.to_string())),
             Error::Quota(_) => (StatusCode::UNPROCESSABLE_ENTITY, json!({ "base": [error.to_string()] })),
+            Error::Throttled(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                json!(
+                    "Exceeded 2 calls per second for api client. Reduce request rates to resume uninterrupted service."
+                ),
+            ),
             Error::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, json!(error.to_string())),
             Error::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, json!(error.to_string())),
         };
-        answer(status, JSON, &json!({ "errors": errors }))
+        let mut response = answer(status, JSON, &json!({ "errors": errors }));
+        if let Error::Throttled(seconds) = error {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*seconds));
+        }
+        response
     }
 }
 

@@ -199,7 +199,7 @@ fn failure(error: &Error, context: Context<'_>) -> Response {
             "Webhook for this event has been registered. Please update it instead.".to_owned(),
         ),
         Error::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
-        Error::Quota(_) => (StatusCode::TOO_MANY_REQUESTS, error.to_string()),
+        Error::Quota(_) | Error::Throttled(_) => (StatusCode::TOO_MANY_REQUESTS, error.to_string()),
         Error::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
         Error::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     };

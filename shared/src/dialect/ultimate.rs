@@ -374,7 +374,7 @@ fn failure(error: &Error, request: &Request) -> Response {
         Error::NotFound(_) => (404, "wu_rest_webhook_invalid_id".to_owned(), "Item not found.".to_owned()),
         Error::Conflict(_) => (409, "wu_rest_webhook_conflict".to_owned(), error.to_string()),
         Error::TooLarge(_) => (413, "wu_rest_webhook_too_large".to_owned(), error.to_string()),
-        Error::Quota(_) => (429, "wu_rest_webhook_quota".to_owned(), error.to_string()),
+        Error::Quota(_) | Error::Throttled(_) => (429, "wu_rest_webhook_quota".to_owned(), error.to_string()),
         Error::Unavailable(_) => (503, "wu_rest_unavailable".to_owned(), error.to_string()),
         Error::Internal(_) => (500, "wu_rest_error".to_owned(), error.to_string()),
     };

@@ -149,7 +149,7 @@ fn status_of(error: &Error) -> StatusCode {
         Error::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Error::Conflict(_) => StatusCode::CONFLICT,
         Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-        Error::Quota(_) => StatusCode::TOO_MANY_REQUESTS,
+        Error::Quota(_) | Error::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
         Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -168,6 +168,7 @@ fn kind_of(error: &Error) -> &'static str {
         Error::Conflict(_) => "conflict",
         Error::TooLarge(_) => "too-large",
         Error::Quota(_) => "quota",
+        Error::Throttled(_) => "throttled",
         Error::Unavailable(_) => "unavailable",
         Error::Internal(_) => "internal",
     }

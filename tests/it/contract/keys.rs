@@ -1,13 +1,17 @@
 //! API keys.
 
-use postrider::model::Scope;
+use postrider::{
+    bucket::{Bucket, Poured},
+    model::{KeyId, Scope},
+};
 
 use super::{
     World, on_every_engine,
-    samples::{all, kept_tenant, key, tenant_id},
+    samples::{all, kept_tenant, key, now, tenant_id},
 };
 
 on_every_engine!(
+    a_keys_bucket_fills_and_leaks,
     a_key_is_found_as_it_was_added,
     an_operators_key_is_nobodys,
     a_tenants_keys_are_listed,
@@ -77,4 +81,25 @@ async fn only_its_tenant_removes_a_key(world: &World) {
     world.store.add_key(&record).await.unwrap();
     assert!(!world.store.remove_key(&other, &record.id).await.unwrap());
     assert_eq!(world.next_process().store.key(&record.id).await.unwrap(), Some(record));
+}
+
+async fn a_keys_bucket_fills_and_leaks(world: &World) {
+    let store = &*world.store;
+    let bucket = Bucket { capacity: 3, leak: 2 };
+    let (ours, other) = (key(None).id, key(None).id);
+    let start = now();
+    let level = async |id: &KeyId, millis: i64| {
+        let at = start + jiff::SignedDuration::from_millis(millis);
+        match store.pour(id, bucket, at).await.unwrap() {
+            Poured::In { level, .. } => Ok(level),
+            Poured::Full { wait } => Err(wait.as_millis()),
+        }
+    };
+    for n in 1..=3 {
+        assert_eq!(level(&ours, 0).await, Ok(n));
+    }
+    assert_eq!(level(&ours, 100).await, Err(400));
+    assert_eq!(level(&other, 100).await, Ok(1), "each key has its own");
+    assert_eq!(level(&ours, 500).await, Ok(3));
+    assert_eq!(level(&ours, 60_000).await, Ok(1));
 }

@@ -1,5 +1,8 @@
 //! Sapo's API, of both of its products; the plain cases are in `tests/dialects/sapo`.
 
+use postrider_tests::world::World;
+use serde_json::json;
+
 use super::golden::{self, Keys};
 
 #[tokio::test]
@@ -10,4 +13,32 @@ async fn what_is_documented_is_what_happens() {
         content_type: "application/json; charset=utf-8",
     };
     golden::play_all("sapo", &keys).await;
+}
+
+#[tokio::test]
+async fn a_key_may_make_forty_calls_at_once() {
+    let tenant = World::shared().tenant("sapo-limit").await;
+    let client = tenant.client.with("x-sapo-access-token", &tenant.key);
+    let mut refused = None;
+    for n in 1..=60 {
+        let answer = client.get("/admin/webhooks/count.json").await;
+        let limit = answer.headers["x-sapo-api-call-limit"].to_str().unwrap().to_owned();
+        assert_eq!(answer.headers["x-bizweb-api-call-limit"], limit);
+        if n == 1 {
+            assert_eq!(limit, "1/40");
+        }
+        if answer.status == 429 {
+            assert_eq!(limit, "40/40");
+            refused = Some((n, answer));
+            break;
+        }
+        answer.expect(200);
+    }
+    let (n, answer) = refused.expect("it is refused at last");
+    assert!(n > 40, "{n}");
+    assert_eq!(answer.headers["retry-after"], "1");
+    assert!(answer.json()["errors"].as_str().unwrap().starts_with("Exceeded 2 calls per second"));
+    // Another key has a bucket of its own.
+    let other = tenant.new_key(&json!({ "scopes": ["manage"] })).await;
+    client.with("x-sapo-access-token", &other).get("/admin/webhooks.json").await.expect(200);
 }
