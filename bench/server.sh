@@ -13,11 +13,14 @@ start() {
     "$WHBENCH" ready --target postrider --url "http://127.0.0.1:$POSTRIDER_PORT" --limit-s 30 >/dev/null
 }
 
-# Whether the process is still this server: one that only waits to be collected is a zombie, and one that got the
-# id since has another name. (Its executable is let go of before its sockets are: that would be too early.)
+# Whether the process is still this server: one that got the id since has another name, and one that only waits to be
+# collected is a zombie without threads. (Its executable is let go of before its sockets are, and its first thread may be
+# a zombie while others still hold them: both would be too early.)
 runs() {
-    local stat
-    stat=$(cat "/proc/$1/stat" 2>/dev/null) && [[ $stat == "$1 (${SERVER##*/}) "[!ZX]* ]]
+    local stat threads
+    stat=$(cat "/proc/$1/stat" 2>/dev/null) && [[ $stat == "$1 (${SERVER##*/}) "* ]] || return 1
+    threads=("/proc/$1/task"/*)
+    [[ $stat == "$1 (${SERVER##*/}) "[!ZX]* ]] || ((${#threads[@]} > 1))
 }
 
 # end SIGNAL SECONDS: signals the server; fails if it still runs then.

@@ -52,6 +52,19 @@ impl Servers {
             .build()
     }
 
+    /// The environment of a process that is to find them.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let pairs = [
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
+            ("AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.url()),
+            ("AWS_ENDPOINT_URL_SQS", self.ministack.url()),
+            ("AWS_ENDPOINT_URL_KMS", self.ministack.url()),
+        ];
+        pairs.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+
     fn start() -> Result<Self, String> {
         let installed = (path("POSTRIDER_DYNAMODB_LOCAL"), path("POSTRIDER_MINISTACK"));
         let (Some(jar), Some(ministack)) = installed else {

@@ -31,13 +31,15 @@ pub struct Options {
     pub operator_key: bool,
     /// More arguments.
     pub args: Vec<String>,
+    /// More of its environment.
+    pub env: Vec<(String, String)>,
     /// What it logs.
     pub log: &'static str,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { private_targets: true, operator_key: true, args: Vec::new(), log: "info" }
+        Self { private_targets: true, operator_key: true, args: Vec::new(), env: Vec::new(), log: "info" }
     }
 }
 
@@ -177,6 +179,7 @@ impl World {
             .env_remove("POSTRIDER_OPERATOR_KEY")
             // Whoever sets a proxy for his shell does not mean deliveries: were it used, none would arrive.
             .envs(["HTTP_PROXY", "http_proxy", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:9")))
+            .envs(self.options.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(output("stdout"))
             .stderr(output("stderr"));

@@ -1,13 +1,13 @@
 //! Centry's API; the plain cases are in `tests/dialects/centry`.
 
+use postrider_tests::world::World;
+
 use super::golden::{self, Keys};
 
-#[tokio::test]
-async fn what_is_documented_is_what_happens() {
-    let keys = Keys {
-        header: "authorization",
-        value: |key| format!("Bearer {key}"),
-        content_type: "application/json; charset=utf-8",
-    };
-    golden::play_all("centry", &keys).await;
-}
+const KEYS: Keys = Keys {
+    header: "authorization",
+    value: |key| format!("Bearer {key}"),
+    content_type: "application/json; charset=utf-8",
+};
+
+golden::documented!("centry", KEYS);

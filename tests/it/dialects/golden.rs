@@ -14,17 +14,20 @@
 //! Everything is compared byte for byte, but for texts that begin with `~`: those give the shape, in which a
 //! hexadecimal digit stands for any. `{receiver}` is where a receiver listens, `{tenant}` the tenant's id.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header::CONTENT_TYPE};
+use postrider_aws::provision::{QueueSettings, provision};
 use postrider_tests::{
     receiver::{Arrived, Receiver},
+    servers::Servers,
     tenant::{Tenant, text},
-    world::World,
+    world::{Options, World},
 };
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 /// How a dialect's clients show their key.
 pub(super) struct Keys {
@@ -36,21 +39,64 @@ pub(super) struct Keys {
     pub(super) content_type: &'static str,
 }
 
+/// Makes two tests, which play every file of a dialect over each engine.
+macro_rules! documented {
+    ($dialect:literal, $keys:expr) => {
+        mod what_is_documented_is_what_happens {
+            use super::*;
+
+            #[tokio::test]
+            async fn embedded() {
+                golden::play_all($dialect, &$keys, World::shared()).await;
+            }
+
+            #[tokio::test]
+            async fn aws() {
+                golden::play_all($dialect, &$keys, golden::on_aws().await).await;
+            }
+        }
+    };
+}
+pub(super) use documented;
+
+/// The runner over the AWS engine, which all dialects share.
+pub(super) async fn on_aws() -> &'static World {
+    static SHARED: OnceCell<World> = OnceCell::const_new();
+    SHARED.get_or_init(start_on_aws).await
+}
+
+async fn start_on_aws() -> World {
+    let servers = Servers::shared();
+    let queue = QueueSettings { visibility: Duration::from_mins(1), max_receives: 5 };
+    let (settings, _) = provision(&servers.config(), "golden", queue).await.unwrap();
+    let mut env = servers.environment();
+    let names = [
+        ("POSTRIDER_WEBHOOKS_TABLE", settings.webhooks_table),
+        ("POSTRIDER_KEYS_TABLE", settings.keys_table),
+        ("POSTRIDER_EVENTS_TABLE", settings.events_table),
+        ("POSTRIDER_DELIVERIES_TABLE", settings.deliveries_table),
+        ("POSTRIDER_QUEUE_URL", settings.queue_url),
+        ("POSTRIDER_KMS_KEY_ID", settings.kms_key_id.unwrap()),
+    ];
+    env.extend(names.map(|(name, value)| (name.to_owned(), value)));
+    World::start(Options { args: vec!["--engine=aws".to_owned()], env, ..Options::default() })
+}
+
 /// Plays every file of a dialect.
-pub(super) async fn play_all(dialect: &str, keys: &Keys) {
+pub(super) async fn play_all(dialect: &str, keys: &Keys, world: &World) {
     let folder = postrider_tests::world::repository().join("tests/dialects").join(dialect);
     let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|kind| kind == "json"));
     assert!(!files.is_empty(), "{}", folder.display());
     for file in files {
-        play(dialect, &file, keys).await;
+        play(dialect, &file, keys, world).await;
     }
 }
 
-async fn play(dialect: &str, file: &Path, keys: &Keys) {
+async fn play(dialect: &str, file: &Path, keys: &Keys, world: &World) {
     let name = file.file_stem().unwrap().to_string_lossy().into_owned();
-    let tenant = World::shared().tenant(&format!("{dialect}-{name}")).await;
+    let tenant = world.tenant(&format!("{dialect}-{name}")).await;
     let receiver = Receiver::ok().await;
     let filled = fs::read_to_string(file)
         .unwrap()

@@ -5,15 +5,13 @@ use serde_json::json;
 
 use super::golden::{self, Keys};
 
-#[tokio::test]
-async fn what_is_documented_is_what_happens() {
-    let keys = Keys {
-        header: "x-sapo-access-token",
-        value: str::to_owned,
-        content_type: "application/json; charset=utf-8",
-    };
-    golden::play_all("sapo", &keys).await;
-}
+const KEYS: Keys = Keys {
+    header: "x-sapo-access-token",
+    value: |key| key.to_owned(),
+    content_type: "application/json; charset=utf-8",
+};
+
+golden::documented!("sapo", KEYS);
 
 #[tokio::test]
 async fn a_key_may_make_forty_calls_at_once() {

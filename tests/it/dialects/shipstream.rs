@@ -10,15 +10,13 @@ use serde_json::json;
 
 use super::golden::{self, Keys};
 
-#[tokio::test]
-async fn what_is_documented_is_what_happens() {
-    let keys = Keys {
-        header: "authorization",
-        value: |key| format!("Basic {}", STANDARD.encode(format!("apiuser:{key}"))),
-        content_type: "application/json; charset=utf8",
-    };
-    golden::play_all("shipstream", &keys).await;
-}
+const KEYS: Keys = Keys {
+    header: "authorization",
+    value: |key| format!("Basic {}", STANDARD.encode(format!("apiuser:{key}"))),
+    content_type: "application/json; charset=utf8",
+};
+
+golden::documented!("shipstream", KEYS);
 
 #[tokio::test]
 async fn a_session_ends_with_the_key_that_opened_it() {

@@ -15,11 +15,9 @@ const MESSAGE: &str = include_str!("../../dialects/tiki/samples/message.json");
 /// The header that Tiki's documentation gives for its sample credentials.
 const AUTHORIZATION: &str = "Basic aXlvZmltM2VydTBia2l3ejpCdXFpY0Ixa3djeTRUbDlkaWtxUEI3RmtQd2REaDhmZA==";
 
-#[tokio::test]
-async fn what_is_documented_is_what_happens() {
-    let keys = Keys { header: "tiki-api", value: str::to_owned, content_type: "application/json" };
-    golden::play_all("tiki", &keys).await;
-}
+const KEYS: Keys = Keys { header: "tiki-api", value: |key| key.to_owned(), content_type: "application/json" };
+
+golden::documented!("tiki", KEYS);
 
 #[tokio::test]
 async fn each_occurrence_of_an_error_has_its_own_id() {
