@@ -61,6 +61,8 @@ impl Servers {
             ("AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.url()),
             ("AWS_ENDPOINT_URL_SQS", self.ministack.url()),
             ("AWS_ENDPOINT_URL_KMS", self.ministack.url()),
+            // AWS's client, unlike deliveries, goes by whatever proxy the environment names.
+            ("NO_PROXY", "127.0.0.1".to_owned()),
         ];
         pairs.map(|(name, value)| (name.to_owned(), value)).into()
     }
