@@ -152,6 +152,11 @@ fn own_name(dialect: &dyn Dialect, topic: &Topic) -> Option<&'static str> {
     dialect.topics().iter().find(|(canonical, _)| *canonical == topic.as_str()).map(|(_, name)| *name)
 }
 
+/// The one result of a request that asks for one thing.
+fn only(results: Vec<Result<Outcome, Error>>) -> Result<Outcome, Error> {
+    results.into_iter().next().unwrap_or_else(|| Err(Error::Internal("a request without a result".into())))
+}
+
 /// A JSON answer.
 fn answer(status: StatusCode, content_type: &'static str, body: &impl Serialize) -> Response {
     // Our own views always serialise: their keys are strings and their numbers finite.

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, answer, centry_catalogue,
     json::{Fields, Query},
-    own_name,
+    only, own_name,
 };
 use crate::{
     access,
@@ -87,8 +87,7 @@ impl Dialect for Centry {
     }
 
     fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response {
-        let outcome = results.into_iter().next().unwrap_or_else(|| Err(Error::Malformed("empty".into())));
-        match outcome.and_then(|outcome| success(outcome, context.request)) {
+        match only(results).and_then(|outcome| success(outcome, context.request)) {
             Ok(body) => answer(StatusCode::OK, JSON, &body),
             Err(error) => failure(&error),
         }

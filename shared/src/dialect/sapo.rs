@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, answer, canonical,
     json::{Fields, Query},
-    own_name, sapo_catalogue, sapo_list, xml,
+    only, own_name, sapo_catalogue, sapo_list, xml,
 };
 use crate::{
     access,
@@ -80,8 +80,7 @@ impl Dialect for Sapo {
     }
 
     fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response {
-        let outcome = results.into_iter().next().unwrap_or_else(|| Err(Error::Malformed("empty".into())));
-        let mut response = match outcome.and_then(|outcome| self.success(outcome, context.request)) {
+        let mut response = match only(results).and_then(|outcome| self.success(outcome, context.request)) {
             Ok((status, body)) => answer(status, JSON, &body),
             Err(error) => self.failure(&error, context.request),
         };

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, answer, canonical,
     json::{Fields, Query},
-    own_name, tiki_catalogue,
+    only, own_name, tiki_catalogue,
 };
 use crate::{
     access,
@@ -56,10 +56,9 @@ impl Dialect for Tiki {
     }
 
     fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response {
-        match results.into_iter().next() {
-            Some(Ok(outcome)) => success(self, outcome, context),
-            Some(Err(error)) => failure(&error, context),
-            None => failure(&Error::Malformed("an empty request".into()), context),
+        match only(results) {
+            Ok(outcome) => success(self, outcome, context),
+            Err(error) => failure(&error, context),
         }
     }
 

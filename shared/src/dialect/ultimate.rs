@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, answer, canonical,
     json::{Fields, Query},
-    own_name, ultimate_catalogue,
+    only, own_name, ultimate_catalogue,
 };
 use crate::{
     access,
@@ -78,8 +78,7 @@ impl Dialect for Ultimate {
     }
 
     fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response {
-        let outcome = results.into_iter().next().unwrap_or_else(|| Err(Error::Malformed("empty".into())));
-        match outcome.and_then(|outcome| self.success(outcome, context.request)) {
+        match only(results).and_then(|outcome| self.success(outcome, context.request)) {
             Ok(body) => answer(StatusCode::OK, JSON, &body),
             Err(error) => failure(&error, context.request),
         }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::{
     Call, Context, Dialect, Message, Posting, Request, Response,
     json::{Fields, Query},
-    v1_views,
+    only, v1_views,
 };
 use crate::{
     access,
@@ -43,13 +43,12 @@ impl Dialect for V1 {
     }
 
     fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response {
-        match results.into_iter().next() {
-            Some(Ok(Outcome::Published(receipts))) => {
+        match only(results) {
+            Ok(Outcome::Published(receipts)) => {
                 v1_views::published(context, receipts, is_batch(context.request.body()))
             }
-            Some(Ok(outcome)) => v1_views::success(outcome),
-            Some(Err(error)) => v1_views::problem(context, &error),
-            None => v1_views::problem(context, &Error::Malformed("an empty request".into())),
+            Ok(outcome) => v1_views::success(outcome),
+            Err(error) => v1_views::problem(context, &error),
         }
     }
 
