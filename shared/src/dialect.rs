@@ -26,7 +26,7 @@ use uuid::Uuid;
 use crate::{
     bucket::Bucket,
     error::Error,
-    model::{DeliveryId, Event, Secret, Topic},
+    model::{DeliveryId, Event, Secret, Topic, TopicPattern},
     operation::{Operation, Outcome},
     ports::Target,
     verdict::Rules,
@@ -150,6 +150,14 @@ fn canonical(dialect: &dyn Dialect, own: &str) -> Option<Topic> {
 /// One dialect's own name for a canonical topic.
 fn own_name(dialect: &dyn Dialect, topic: &Topic) -> Option<&'static str> {
     dialect.topics().iter().find(|(canonical, _)| *canonical == topic.as_str()).map(|(_, name)| *name)
+}
+
+/// One dialect's own name for what a webhook subscribes to.
+fn own_pattern<'a>(dialect: &dyn Dialect, pattern: &'a TopicPattern) -> &'a str {
+    match pattern {
+        TopicPattern::One(topic) => own_name(dialect, topic).unwrap_or(topic.as_str()),
+        TopicPattern::All => TopicPattern::ALL,
+    }
 }
 
 /// The one result of a request that asks for one thing.

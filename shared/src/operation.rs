@@ -121,6 +121,24 @@ pub struct Draft {
     pub signed: bool,
 }
 
+impl Draft {
+    /// A webhook with nothing out of the ordinary: unnamed, active, JSON, no headers, no secret.
+    pub fn new(dialect: &'static str, url: String, topics: Vec<TopicPattern>) -> Self {
+        Self {
+            dialect,
+            name: None,
+            url,
+            topics,
+            format: Format::default(),
+            attributes: Attributes::new(),
+            headers: Vec::new(),
+            active: true,
+            secret: None,
+            signed: false,
+        }
+    }
+}
+
 /// How what a webhook subscribes to changes.
 #[derive(Debug, Clone)]
 pub enum TopicChange {

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     access,
     error::Error,
-    model::{Attributes, Format, TenantId, TopicPattern, Webhook},
+    model::{TenantId, TopicPattern, Webhook},
     operation::{Asked, Change, Draft, Operation, Outcome, PageRequest, Selector, TopicChange},
     retry,
     verdict::{Rules, Success},
@@ -153,19 +153,9 @@ fn operation(centry: &Centry, request: &Request) -> Result<Operation, Error> {
         }
         (Some(Place::Webhooks), "POST") => {
             let mut fields = Fields::of(request)?;
-            let draft = Draft {
-                dialect: NAME,
-                name: None,
-                url: fields.required("callback_url")?,
-                topics: topics(centry, &flags(&mut fields)?, true),
-                format: Format::Json,
-                attributes: Attributes::new(),
-                headers: Vec::new(),
-                active: true,
-                secret: None,
-                signed: false,
-            };
-            Ok(Operation::CreateWebhook(asked, draft))
+            let url = fields.required("callback_url")?;
+            let topics = topics(centry, &flags(&mut fields)?, true);
+            Ok(Operation::CreateWebhook(asked, Draft::new(NAME, url, topics)))
         }
         (Some(Place::Webhook(id)), "GET") => Ok(Operation::GetWebhook(asked, one(id)?)),
         (Some(Place::Webhook(id)), "PUT") => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER},
+    header::{CONTENT_TYPE, RETRY_AFTER},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, answer, canonical,
     json::{Fields, Query},
-    only, own_name, sapo_catalogue, sapo_list, xml,
+    only, own_pattern, sapo_catalogue, sapo_list, xml,
 };
 use crate::{
     access,
@@ -167,8 +167,7 @@ fn credentials(headers: &HeaderMap) -> Vec<Secret> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let token = text("token").map(|value| value.strip_prefix("X-Sapo-Access-Token").unwrap_or(value).trim());
     let plain = [text("x-sapo-access-token"), text("x-bizweb-access-token"), token];
-    let basic = headers.contains_key(AUTHORIZATION).then(|| access::basic(headers)).flatten();
-    plain.into_iter().flatten().map(Secret::new).chain(basic).collect()
+    plain.into_iter().flatten().map(Secret::new).chain(access::basic(headers)).collect()
 }
 
 /// What a body says of a webhook.
@@ -193,11 +192,17 @@ fn said(request: &Request) -> Result<Said, Error> {
 
 impl Sapo {
     fn operation(&self, request: &Request) -> Result<Operation, Error> {
+        let operation = self.asked_for(request)?;
+        // Whatever the request: once something is done, its answer can no longer refuse the parameters.
+        sapo_list::Filter::of(&Query::of(request))?;
+        Ok(operation)
+    }
+
+    fn asked_for(&self, request: &Request) -> Result<Operation, Error> {
         let asked = Asked { tenant: None, dialect: Some(NAME) };
         let one = |id: Option<u64>| id.map(Selector::Number).ok_or(Error::NotFound("webhook"));
         match (place(request.uri().path()), request.method().as_str()) {
             (Some(Place::Webhooks | Place::Count), "GET") => {
-                sapo_list::Filter::of(&Query::of(request))?;
                 Ok(Operation::ListWebhooks(asked, PageRequest::all()))
             }
             (Some(Place::Webhooks), "POST") => Ok(Operation::CreateWebhook(asked, self.draft(request)?)),
@@ -218,16 +223,9 @@ impl Sapo {
         }
         let topic = said.topic.unwrap_or_default();
         Ok(Draft {
-            dialect: NAME,
-            name: None,
-            url: said.address.unwrap_or_default(),
-            topics: self.pattern(&topic).into_iter().collect(),
             format: format(said.format.as_deref()).unwrap_or_default(),
             attributes: [(TOPIC.to_owned(), json!(topic))].into(),
-            headers: Vec::new(),
-            active: true,
-            secret: None,
-            signed: false,
+            ..Draft::new(NAME, said.address.unwrap_or_default(), self.pattern(&topic).into_iter().collect())
         })
     }
 
@@ -279,12 +277,12 @@ impl Sapo {
         faults
     }
 
+    /// The topic as its client named it; if our own API has changed it since, by its first name.
     fn topic_of<'a>(&self, webhook: &'a Webhook) -> &'a str {
+        let Some(pattern) = webhook.topics.first() else { return "" };
         let kept = webhook.attributes.get(TOPIC).and_then(Value::as_str);
-        kept.unwrap_or_else(|| match webhook.topics.first() {
-            Some(TopicPattern::One(topic)) => own_name(self, topic).unwrap_or(topic.as_str()),
-            _ => TopicPattern::ALL,
-        })
+        kept.filter(|kept| self.pattern(kept).as_ref() == Some(pattern))
+            .unwrap_or_else(|| own_pattern(self, pattern))
     }
 
     fn view(&self, webhook: &Webhook) -> serde_json::Map<String, Value> {
@@ -338,13 +336,12 @@ impl Sapo {
 
     fn failure(&self, error: &Error, request: &Request) -> Response {
         let whole = request.method() == Method::POST;
+        let faults = match error {
+            Error::Invalid { .. } => said(request).map(|said| self.faults(&said, whole)).unwrap_or_default(),
+            _ => serde_json::Map::new(),
+        };
         let (status, errors) = match error {
-            Error::Invalid { .. }
-                if said(request).is_ok_and(|said| !self.faults(&said, whole).is_empty()) =>
-            {
-                let faults = said(request).map(|said| self.faults(&said, whole)).unwrap_or_default();
-                (StatusCode::UNPROCESSABLE_ENTITY, Value::Object(faults))
-            }
+            _ if !faults.is_empty() => (StatusCode::UNPROCESSABLE_ENTITY, Value::Object(faults)),
             Error::Invalid { field, reason } => {
                 let field = if field == "url" { "address" } else { field };
                 (StatusCode::UNPROCESSABLE_ENTITY, json!({ field: [reason] }))

@@ -3,23 +3,20 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method as Verb, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Method as Verb, StatusCode, header::CONTENT_TYPE};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, answer, canonical,
     json::Fields,
-    own_name, shipstream_catalogue,
+    own_name, own_pattern, shipstream_catalogue,
     shipstream_rpc::{self, Body, Fault, Method, Rpc},
 };
 use crate::{
     access,
     error::Error,
-    model::{Attributes, Format, Header, Secret, State, Topic, TopicPattern, Webhook},
+    model::{Attributes, Header, Secret, State, Topic, TopicPattern, Webhook},
     operation::{Asked, Change, Draft, Operation, Outcome, PageRequest, Selector},
     retry, signing,
     verdict::{Rules, Success},
@@ -56,14 +53,16 @@ impl Dialect for ShipStream {
         if request.method() != Verb::POST {
             return vec![Call { credentials: Vec::new(), operation: Err(Error::MethodNotAllowed) }];
         }
-        let basic =
-            || request.headers().contains_key(AUTHORIZATION).then(|| access::basic(request.headers()));
         let call = |rpc: &Rpc| match &rpc.method {
             Method::Login(key) => {
                 Call { credentials: key.iter().cloned().collect(), operation: Ok(Operation::OpenSession) }
             }
             Method::Call { session, path, args } => Call {
-                credentials: session.clone().or_else(|| basic().flatten()).into_iter().collect(),
+                credentials: session
+                    .clone()
+                    .or_else(|| access::basic(request.headers()))
+                    .into_iter()
+                    .collect(),
                 operation: self.operation(path, args),
             },
             Method::Not(_) => Call { credentials: Vec::new(), operation: Err(Error::NotFound("path")) },
@@ -150,17 +149,15 @@ impl ShipStream {
         };
         let mut fields = Fields::from(fields);
         let written = fields.text(HEADERS)?.unwrap_or_default();
+        let url = fields.required("url")?;
+        let topics = self.patterns(fields.value("topics"))?;
         Ok(Draft {
-            dialect: NAME,
             name: fields.text("name")?,
-            url: fields.required("url")?,
-            topics: self.patterns(fields.value("topics"))?,
-            format: Format::Json,
             headers: headers(&written)?,
             attributes: Attributes::from([(HEADERS.to_owned(), json!(written))]),
             active: fields.value("is_active").map_or(Ok(true), |value| flag(&value))?,
             secret: fields.text("secret_key")?.filter(|key| !key.is_empty()).map(Secret::new),
-            signed: false,
+            ..Draft::new(NAME, url, topics)
         })
     }
 
@@ -215,11 +212,7 @@ impl ShipStream {
     }
 
     fn view(&self, webhook: &Webhook) -> Value {
-        let own = |pattern: &TopicPattern| match pattern {
-            TopicPattern::One(topic) => own_name(self, topic).unwrap_or(topic.as_str()).to_owned(),
-            TopicPattern::All => TopicPattern::ALL.to_owned(),
-        };
-        let topics: Vec<_> = webhook.topics.iter().map(own).collect();
+        let topics: Vec<_> = webhook.topics.iter().map(|pattern| own_pattern(self, pattern)).collect();
         let name = webhook.name.clone().unwrap_or_else(|| format!("Webhook {}", webhook.number));
         let secret = webhook.secrets.first().map_or("", |secret| secret.key.reveal());
         json!({
@@ -228,7 +221,7 @@ impl ShipStream {
             "is_active": u8::from(webhook.state == State::Active),
             "topics": topics.join(","),
             "url": webhook.url.as_str(),
-            "extra_headers": webhook.attributes.get(HEADERS).cloned().unwrap_or_else(|| json!("")),
+            "extra_headers": written(webhook),
             // Its documented API shows the secret to whoever may change it.
             "secret_key": secret,
         })
@@ -257,6 +250,16 @@ fn headers(written: &str) -> Result<Vec<Header>, Error> {
         Header::new(name, value.trim_matches([' ', '\t'])).map_err(Error::field(HEADERS))
     };
     lines.filter(|line| !line.trim().is_empty()).map(header).collect()
+}
+
+/// The headers as their client wrote them; if our own API has changed them since, as they are now.
+fn written(webhook: &Webhook) -> String {
+    let kept = webhook.attributes.get(HEADERS).and_then(Value::as_str).unwrap_or_default();
+    if headers(kept).as_ref() == Ok(&webhook.headers) {
+        return kept.to_owned();
+    }
+    let lines = webhook.headers.iter().map(|header| format!("{}: {}", header.name, header.value));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// 1, 0, true, false, and "Yes" and "No" as the first documentation has them.

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use super::json::Fields;
 use crate::{error::Error, model::Secret};
 
+/// Calls of one batch at most: each asks the store who calls.
+const MAX_BATCH: usize = 100;
+
 /// What a body is.
 pub(super) enum Body {
     /// Not JSON at all.
@@ -58,7 +61,7 @@ impl Body {
     pub(super) fn of(text: &[u8]) -> Self {
         match serde_json::from_slice(text) {
             Err(_) => Self::Unreadable,
-            Ok(Value::Array(calls)) if !calls.is_empty() => {
+            Ok(Value::Array(calls)) if (1..=MAX_BATCH).contains(&calls.len()) => {
                 Self::Many(calls.into_iter().map(Rpc::of).collect())
             }
             Ok(one) => Self::One(Rpc::of(one)),

@@ -14,12 +14,12 @@ use serde_json::json;
 use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, answer, canonical,
     json::{Fields, Query},
-    only, own_name, tiki_catalogue,
+    only, own_name, own_pattern, tiki_catalogue,
 };
 use crate::{
     access,
     error::Error,
-    model::{Attributes, Format, Secret, Topic, TopicPattern, Webhook},
+    model::{Secret, Topic, TopicPattern, Webhook},
     operation::{Asked, Change, Draft, Operation, Outcome, PageRequest, Selector},
     verdict::Rules,
 };
@@ -110,18 +110,7 @@ impl Tiki {
             (Some(WEBHOOKS), "GET") => Ok(Operation::ListWebhooks(asked, PageRequest::all())),
             (Some(WEBHOOKS), "POST") => {
                 let (uri, topic) = self.webhook(request)?;
-                let draft = Draft {
-                    dialect: NAME,
-                    name: None,
-                    url: uri,
-                    topics: vec![TopicPattern::One(topic)],
-                    format: Format::Json,
-                    attributes: Attributes::new(),
-                    headers: Vec::new(),
-                    active: true,
-                    secret: None,
-                    signed: false,
-                };
+                let draft = Draft::new(NAME, uri, vec![TopicPattern::One(topic)]);
                 Ok(Operation::CreateWebhook(asked, draft))
             }
             (Some(WEBHOOKS), "PUT") => {
@@ -158,10 +147,7 @@ impl Tiki {
 }
 
 fn view(tiki: &Tiki, webhook: &Webhook) -> serde_json::Value {
-    let event = webhook.topics.first().map(|pattern| match pattern {
-        TopicPattern::One(topic) => own_name(tiki, topic).unwrap_or(topic.as_str()),
-        TopicPattern::All => TopicPattern::ALL,
-    });
+    let event = webhook.topics.first().map(|pattern| own_pattern(tiki, pattern));
     json!({ "uri": webhook.url.as_str(), "event": event })
 }
 

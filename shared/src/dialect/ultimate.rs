@@ -3,22 +3,19 @@
 use std::{fmt::Write, time::Duration};
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Method, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE},
-};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, answer, canonical,
     json::{Fields, Query},
-    only, own_name, ultimate_catalogue,
+    only, own_pattern, ultimate_catalogue,
 };
 use crate::{
     access,
     error::Error,
-    model::{Attributes, Format, Secret, State, TopicPattern, Webhook},
+    model::{Attributes, Secret, State, TopicPattern, Webhook},
     operation::{Asked, Change, Draft, Operation, Outcome, PageRequest, Selector, TopicChange},
     retry,
     verdict::{Rules, Success},
@@ -127,8 +124,8 @@ fn as_wordpress(json: &[u8]) -> Result<String, Error> {
 
 /// HTTP Basic, or two parameters in the query or in the body.
 fn credentials(request: &Request) -> Vec<Secret> {
-    if request.headers().contains_key(AUTHORIZATION) {
-        return access::basic(request.headers()).into_iter().collect();
+    if let Some(key) = access::basic(request.headers()) {
+        return vec![key];
     }
     let query = Query::of(request);
     let mut body = Fields::of(request).ok();
@@ -171,18 +168,15 @@ impl Ultimate {
                 attributes.insert(name.to_owned(), kept(name, value)?);
             }
         }
+        let name = long_enough("name", fields.required("name")?)?;
+        let url = fields.required("webhook_url")?;
+        let event = self.pattern(&fields.required("event")?)?;
         Ok(Draft {
-            dialect: NAME,
-            name: Some(long_enough("name", fields.required("name")?)?),
-            url: fields.required("webhook_url")?,
-            topics: vec![self.pattern(&fields.required("event")?)?],
-            format: Format::Json,
+            name: Some(name),
             attributes,
-            headers: Vec::new(),
             // Its database says 1, its API false; but it sends to both, so that a client need not say.
             active: fields.value("active").is_none_or(|value| is_true(&value)),
-            secret: None,
-            signed: false,
+            ..Draft::new(NAME, url, vec![event])
         })
     }
 
@@ -218,10 +212,7 @@ impl Ultimate {
 
     /// An object, its fields in the order of the model's.
     fn view(&self, webhook: &Webhook) -> Value {
-        let event = webhook.topics.first().map(|pattern| match pattern {
-            TopicPattern::One(topic) => own_name(self, topic).unwrap_or(topic.as_str()),
-            TopicPattern::All => TopicPattern::ALL,
-        });
+        let event = webhook.topics.first().map(|pattern| own_pattern(self, pattern));
         let kept = |name: &str, default: Value| webhook.attributes.get(name).cloned().unwrap_or(default);
         json!({
             "name": webhook.name,

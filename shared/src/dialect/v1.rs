@@ -15,7 +15,7 @@ use super::{
 use crate::{
     access,
     error::Error,
-    model::{Attributes, EventId, Format, Header, MAX_PAYLOAD, Payload, Secret, TenantId, TopicPattern},
+    model::{EventId, Header, MAX_PAYLOAD, Payload, Secret, TenantId, TopicPattern},
     operation::{Asked, Change, Draft, NewEvent, Operation, Outcome, PageRequest, Selector, TopicChange},
     verdict::Rules,
 };
@@ -193,18 +193,11 @@ fn read_cursor(text: &str) -> Option<String> {
 fn register(request: &Request) -> Result<Operation, Error> {
     let mut fields = Fields::of(request)?;
     let asked = Asked { tenant: fields.parsed("tenant")?, dialect: None };
-    let draft = Draft {
-        dialect: NAME,
-        name: name(&mut fields)?,
-        url: fields.required("url")?,
-        topics: topics(&mut fields)?.ok_or_else(|| Error::invalid("topics", "is required"))?,
-        format: Format::Json,
-        attributes: Attributes::new(),
-        headers: headers(&mut fields)?.unwrap_or_default(),
-        active: true,
-        secret: None,
-        signed: true,
-    };
+    let name = name(&mut fields)?;
+    let url = fields.required("url")?;
+    let topics = topics(&mut fields)?.ok_or_else(|| Error::invalid("topics", "is required"))?;
+    let headers = headers(&mut fields)?.unwrap_or_default();
+    let draft = Draft { name, headers, signed: true, ..Draft::new(NAME, url, topics) };
     fields.end()?;
     Ok(Operation::CreateWebhook(asked, draft))
 }
@@ -215,10 +208,9 @@ fn change(request: &Request) -> Result<Change, Error> {
         name: fields.has("name").then(|| name(&mut fields)).transpose()?,
         url: fields.text("url")?,
         topics: topics(&mut fields)?.map(TopicChange::All),
-        format: None,
-        attributes: Attributes::new(),
         headers: headers(&mut fields)?,
         active: fields.flag("active")?,
+        ..Change::default()
     };
     fields.end()?;
     Ok(change)

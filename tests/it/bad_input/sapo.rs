@@ -67,6 +67,10 @@ async fn sapos_api_refuses_in_its_own_shape() {
         body["webhook"][field] = value;
         table.push(wrong(Method::POST, WEBHOOKS, body, 422, field));
     }
+    for query in ["limit=many", "page=-1", "since_id=x", "created_on_min=yesterday"] {
+        // Refused before anything is done.
+        table.push(wrong(Method::POST, &format!("{WEBHOOKS}?{query}"), made.clone(), 422, "must be"));
+    }
     for id in &ids {
         let path = format!("/admin/webhooks/{id}.json");
         let change = json!({ "webhook": { "address": "https://example.com/usurper" } });

@@ -37,6 +37,8 @@ async fn shipstreams_api_refuses_in_its_own_shape() {
     for body in [json!([]), json!(null), json!(5), json!("text"), json!({ "method": "call" })] {
         table.push(wrong(Method::POST, PATH, body, 200, "-32600"));
     }
+    let list = json!({ "jsonrpc": "2.0", "id": 1, "method": "call", "params": [null, "webhook.list"] });
+    table.push(wrong(Method::POST, PATH, json!(vec![list; 101]), 200, "-32600"));
     for body in hard_json() {
         let mut row = wrong(Method::POST, PATH, (), 200, "");
         row.body = Some(body);

@@ -1,6 +1,6 @@
 //! Sapo's API, of both of its products; the plain cases are in `tests/dialects/sapo`.
 
-use postrider_tests::world::World;
+use postrider_tests::{tenant::text, world::World};
 use serde_json::json;
 
 use super::golden::{self, Keys};
@@ -39,4 +39,20 @@ async fn a_key_may_make_forty_calls_at_once() {
     // Another key has a bucket of its own.
     let other = tenant.new_key(&json!({ "scopes": ["manage"] })).await;
     client.with("x-sapo-access-token", &other).get("/admin/webhooks.json").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_topic_that_our_own_api_changed_is_shown_as_it_is_now() {
+    let tenant = World::shared().tenant("sapo-changed").await;
+    let client = tenant.client.with("x-sapo-access-token", &tenant.key);
+    let made = json!({ "webhook": { "topic": "orders/updated", "address": "https://example.com/" } });
+    client.post("/admin/webhooks.json", &made).await.expect(201);
+    let shown = async || client.get("/admin/webhooks.json").await.expect(200)["webhooks"][0]["topic"].clone();
+    assert_eq!(shown().await, "orders/updated");
+    let all = tenant.client.get("/v1/webhooks").await.expect(200);
+    let path = format!("/v1/webhooks/{}", text(&all["data"][0], "id"));
+    tenant.client.patch(&path, &json!({ "name": "the same topic" })).await.expect(200);
+    assert_eq!(shown().await, "orders/updated");
+    tenant.client.patch(&path, &json!({ "topics": ["order.paid"] })).await.expect(200);
+    assert_eq!(shown().await, "orders/paid");
 }

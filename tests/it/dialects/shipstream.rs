@@ -57,3 +57,23 @@ async fn a_message_that_failed_has_taken_its_number() {
         receiver.wait(2).await.iter().map(|r| r.json()["message"]["webhook_increment_id"].clone()).collect();
     assert_eq!(numbers, [1, 2]);
 }
+
+#[tokio::test]
+async fn headers_that_our_own_api_changed_are_shown_as_they_are_now() {
+    let tenant = World::shared().tenant("shipstream-changed").await;
+    let basic = format!("Basic {}", STANDARD.encode(format!("apiuser:{}", tenant.key)));
+    let client = tenant.client.with("authorization", basic);
+    let call = async |path: &str, args: serde_json::Value| {
+        let params = serde_json::Value::Array(vec![serde_json::Value::Null, path.into(), args]);
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "call", "params": params });
+        client.post("/api/jsonrpc", &body).await.expect(200)["result"].clone()
+    };
+    let webhook =
+        json!({ "url": "https://example.com/", "topics": "order:created", "extra_headers": "X-A:  b" });
+    assert_eq!(call("webhook.create", json!([webhook])).await, true);
+    assert_eq!(call("webhook.list", json!([])).await[0]["extra_headers"], "X-A:  b");
+    let all = tenant.client.get("/v1/webhooks").await.expect(200);
+    let path = format!("/v1/webhooks/{}", text(&all["data"][0], "id"));
+    tenant.client.patch(&path, &json!({ "headers": { "X-C": "d" } })).await.expect(200);
+    assert_eq!(call("webhook.list", json!([])).await[0]["extra_headers"], "x-c: d");
+}
