@@ -115,9 +115,11 @@ pub fn authorise(principal: &Principal, operation: &Operation) -> Result<(), Err
 /// The scope that an operation takes, and the tenant within which a tenant's own admin key suffices.
 fn needs(operation: &Operation) -> (Scope, Option<&TenantId>) {
     match operation {
-        Operation::CreateTenant { .. } | Operation::ListTenants(_) | Operation::DeleteTenant(_) => {
-            (Scope::Admin, None)
-        }
+        Operation::CreateTenant { .. }
+        | Operation::ListTenants(_)
+        | Operation::DeleteTenant(_)
+        | Operation::PutTopic(_)
+        | Operation::DeleteTopic(_) => (Scope::Admin, None),
         Operation::GetTenant(tenant)
         | Operation::CreateKey { tenant, .. }
         | Operation::ListKeys(tenant, _)
@@ -126,6 +128,8 @@ fn needs(operation: &Operation) -> (Scope, Option<&TenantId>) {
         Operation::CheckHealth
         | Operation::Identify
         | Operation::OpenSession
+        | Operation::ListTopics(_)
+        | Operation::GetTopic(_)
         | Operation::CreateWebhook(..)
         | Operation::SwitchWebhooks(..)
         | Operation::ListWebhooks(..)

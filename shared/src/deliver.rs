@@ -63,10 +63,14 @@ pub async fn deliver(
         return park(ports, delivery).await;
     }
     let dialect = dialect::named(&target.webhook.dialect)?;
+    let catalogue = ports.store.catalogue().await?;
     let sequence = if dialect.is_counted() { Some(ports.store.sequence(delivery.id).await?) } else { None };
     let posting = Posting {
         target: &target,
         event: &event,
+        topic: catalogue.own_name(dialect, &event.topic).unwrap_or(event.topic.as_str()),
+        payload: event.payload_for(dialect.name()),
+        is_test: false,
         delivery: delivery.id,
         attempt: hint.attempt,
         sequence,

@@ -1,18 +1,14 @@
 //! Dialects: each documented webhook API is one file here, one implementation of [`Dialect`], one line in [`ALL`].
 
 mod centry;
-mod centry_catalogue;
 mod json;
 mod sapo;
-mod sapo_catalogue;
 mod sapo_list;
 mod shipstream;
-mod shipstream_catalogue;
 mod shipstream_rpc;
+mod table;
 mod tiki;
-mod tiki_catalogue;
 mod ultimate;
-mod ultimate_catalogue;
 mod v1;
 mod v1_views;
 mod xml;
@@ -25,12 +21,15 @@ use uuid::Uuid;
 
 use crate::{
     bucket::Bucket,
+    catalogue::Catalogue,
     error::Error,
-    model::{DeliveryId, Event, Secret, Topic, TopicPattern},
+    model::{DeliveryId, Event, Payload, Secret, Topic},
     operation::{Operation, Outcome},
     ports::Target,
     verdict::Rules,
 };
+
+pub use self::table::{Entry, Table};
 
 /// A request, read whole.
 pub type Request = http::Request<Bytes>;
@@ -51,6 +50,8 @@ pub struct Call {
 pub struct Context<'a> {
     /// The request that is answered.
     pub request: &'a Request,
+    /// All topics.
+    pub catalogue: &'a Catalogue,
     /// A number for this occurrence, in the log too.
     pub incident: Uuid,
     /// How full the key's bucket is, where there is one.
@@ -64,6 +65,12 @@ pub struct Posting<'a> {
     pub target: &'a Target,
     /// What happened.
     pub event: &'a Event,
+    /// The event's topic, by the dialect's own name.
+    pub topic: &'a str,
+    /// What it says to this dialect.
+    pub payload: &'a Payload,
+    /// Whether it is only a test.
+    pub is_test: bool,
     /// The delivery's name.
     pub delivery: DeliveryId,
     /// Which attempt it is: 1 is the first.
@@ -91,15 +98,15 @@ pub trait Dialect: Sync {
     /// Whether a request is in this dialect.
     fn claims(&self, method: &Method, path: &str) -> bool;
     /// Reads a request.
-    fn decode(&self, request: &Request) -> Vec<Call>;
+    fn decode(&self, request: &Request, catalogue: &Catalogue) -> Vec<Call>;
     /// Writes the answer: one result for each call that [`Dialect::decode`] read, in their order.
     fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response;
     /// How many calls a key may make, where the API says.
     fn bucket(&self) -> Option<Bucket> {
         None
     }
-    /// Its names of topics: canonical, and its own.
-    fn topics(&self) -> &'static [(&'static str, &'static str)];
+    /// Its topics.
+    fn table(&self) -> &'static Table;
     /// Whether a tenant may have one webhook a topic, so that the topic names the webhook.
     fn is_exclusive(&self) -> bool {
         false
@@ -108,11 +115,22 @@ pub trait Dialect: Sync {
     fn is_counted(&self) -> bool {
         false
     }
+    /// Whether an operator may give a topic this name in it.
+    fn may_name(&self, _: &str) -> bool {
+        true
+    }
+    /// What a payload lacks for a message of this topic to be built of it.
+    fn lack(&self, _: &Topic, _: &Payload) -> Option<String> {
+        None
+    }
     /// Builds the message of a delivery.
     fn message(&self, posting: &Posting<'_>) -> Result<Message, Error>;
     /// How it delivers.
     fn rules(&self) -> &'static Rules;
 }
+
+/// Our own dialect.
+pub const OWN: &dyn Dialect = &v1::V1;
 
 /// Every dialect; our own claims what no other does, so it stands last.
 pub const ALL: &[&dyn Dialect] =
@@ -128,36 +146,6 @@ pub fn of(request: &Request) -> &'static dyn Dialect {
 pub fn named(name: &str) -> Result<&'static dyn Dialect, Error> {
     let found = ALL.iter().copied().find(|dialect| dialect.name() == name);
     found.ok_or_else(|| Error::Internal(format!("no dialect is called {name:?}")))
-}
-
-/// The canonical topic for a name of any dialect's.
-///
-/// ```
-/// let topic = postrider::dialect::topic("product:request:rejected").unwrap();
-/// assert_eq!(topic.as_str(), "product_request.rejected");
-/// assert_eq!(postrider::dialect::topic("order.created").unwrap().as_str(), "order.created");
-/// assert!(postrider::dialect::topic("no such thing").is_none());
-/// ```
-pub fn topic(name: &str) -> Option<Topic> {
-    name.parse().ok().or_else(|| ALL.iter().find_map(|dialect| canonical(*dialect, name)))
-}
-
-/// The canonical topic for one dialect's own name.
-fn canonical(dialect: &dyn Dialect, own: &str) -> Option<Topic> {
-    dialect.topics().iter().find(|(_, name)| *name == own)?.0.parse().ok()
-}
-
-/// One dialect's own name for a canonical topic.
-fn own_name(dialect: &dyn Dialect, topic: &Topic) -> Option<&'static str> {
-    dialect.topics().iter().find(|(canonical, _)| *canonical == topic.as_str()).map(|(_, name)| *name)
-}
-
-/// One dialect's own name for what a webhook subscribes to.
-fn own_pattern<'a>(dialect: &dyn Dialect, pattern: &'a TopicPattern) -> &'a str {
-    match pattern {
-        TopicPattern::One(topic) => own_name(dialect, topic).unwrap_or(topic.as_str()),
-        TopicPattern::All => TopicPattern::ALL,
-    }
 }
 
 /// The one result of a request that asks for one thing.
@@ -183,12 +171,13 @@ mod tests {
     #[test]
     fn every_table_of_topics_is_sound() {
         for dialect in ALL {
+            assert!(std::ptr::eq(named(dialect.name()).unwrap().table(), dialect.table()));
+            let entries = dialect.table().topics();
+            assert!(!entries.is_empty(), "{}", dialect.name());
             let mut pairs = HashSet::new();
-            for pair in dialect.topics() {
-                assert!(pair.0.parse::<Topic>().is_ok(), "{pair:?}");
-                assert!(pairs.insert(pair), "{} has {pair:?} twice", dialect.name());
+            for entry in entries {
+                assert!(pairs.insert((&entry.topic, &entry.name)), "{} has {entry:?} twice", dialect.name());
             }
-            assert!(std::ptr::eq(named(dialect.name()).unwrap().topics(), dialect.topics()));
         }
     }
 }

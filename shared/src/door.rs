@@ -1,15 +1,18 @@
 //! One way through: decode, authenticate, authorise, perform, encode.
 
+use std::sync::LazyLock;
+
 use crate::{
     access::{self, Principal},
     bucket::Poured,
+    catalogue::Catalogue,
     credentials,
     dialect::{self, Call, Context, Dialect, Request, Response},
     error::Error,
     history,
     operation::{Operation, Outcome},
     ports::Ports,
-    publish, tenants, webhooks,
+    publish, tenants, topics, webhooks,
 };
 
 /// Which operations a function does: each has the rights that these need, and no others.
@@ -33,22 +36,27 @@ impl Operation {
     }
 }
 
+static NOTHING_ADDED: LazyLock<Catalogue> = LazyLock::new(Catalogue::default);
+
 /// Answers a request, whatever it is.
 pub async fn answer(ports: &Ports, desk: Desk, request: &Request) -> Response {
     let dialect = dialect::of(request);
     let incident = ports.dice.uuid(ports.clock.now());
-    let calls = dialect.decode(request);
+    let known = ports.store.catalogue().await;
+    let catalogue = known.as_deref().unwrap_or(&NOTHING_ADDED);
+    let calls = dialect.decode(request, catalogue);
     let mut results = Vec::with_capacity(calls.len());
     let mut level = None;
     for call in calls {
-        let result = one(ports, desk, dialect, call, &mut level).await;
+        let known = known.as_ref().err().cloned();
+        let result = one(ports, desk, dialect, call, known, &mut level).await;
         if let Some(fault) = result.as_ref().err().and_then(Error::fault) {
             let path = request.uri().path();
             tracing::error!(%incident, dialect = dialect.name(), method = %request.method(), path, fault);
         }
         results.push(result);
     }
-    dialect.encode(Context { request, incident, level }, results)
+    dialect.encode(Context { request, catalogue, incident, level }, results)
 }
 
 async fn one(
@@ -56,6 +64,7 @@ async fn one(
     desk: Desk,
     dialect: &dyn Dialect,
     call: Call,
+    unknown: Option<Error>,
     level: &mut Option<u32>,
 ) -> Result<Outcome, Error> {
     match &call.operation {
@@ -63,6 +72,10 @@ async fn one(
         // Whether a path exists is no secret, and a key would not change the answer.
         Err(error @ (Error::NotFound("path") | Error::MethodNotAllowed)) => return Err(error.clone()),
         _ => {}
+    }
+    // Without the operators' topics it may have been misread.
+    if let Some(error) = unknown {
+        return Err(error);
     }
     let principal = access::authenticate(ports, &call.credentials).await?;
     // The operator's first key is in no store, and in nobody's hands but his.
@@ -102,6 +115,10 @@ async fn perform(ports: &Ports, principal: &Principal, operation: Operation) -> 
         Operation::SwitchWebhooks(asked, topic, active) => {
             webhooks::switch(ports, principal, &asked, topic.as_ref(), active).await
         }
+        Operation::ListTopics(page) => topics::list(ports, &page).await,
+        Operation::GetTopic(topic) => topics::get(ports, &topic).await,
+        Operation::PutTopic(draft) => topics::put(ports, draft).await,
+        Operation::DeleteTopic(topic) => topics::delete(ports, &topic).await,
         Operation::CreateWebhook(asked, draft) => webhooks::create(ports, principal, &asked, draft).await,
         Operation::ListWebhooks(asked, page) => webhooks::list(ports, principal, &asked, &page).await,
         Operation::GetWebhook(asked, which) => webhooks::get(ports, principal, &asked, &which).await,

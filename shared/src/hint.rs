@@ -8,7 +8,9 @@ use serde_json::value::RawValue;
 
 use crate::{
     error::Error,
-    model::{Delivery, DeliveryId, DeliveryState, Event, EventId, Payload, TenantId, Topic, WebhookId},
+    model::{
+        Delivery, DeliveryId, DeliveryState, Event, EventId, Payload, Payloads, TenantId, Topic, WebhookId,
+    },
 };
 
 /// One attempt to be made.
@@ -77,6 +79,7 @@ impl Hint {
         let inline = event.zip(payload).map(|(event, payload)| Inline {
             topic: event.topic.clone(),
             payload,
+            payloads: event.payloads.clone(),
             occurred_at: event.occurred_at,
             accepted_at: event.accepted_at,
         });
@@ -113,6 +116,7 @@ impl Hint {
                 uid: hint.delivery.event,
                 topic: inline.topic,
                 payload: Payload::from_raw(inline.payload),
+                payloads: inline.payloads,
                 occurred_at: inline.occurred_at,
                 accepted_at: inline.accepted_at,
                 webhooks: Arc::from([hint.delivery.webhook]),
@@ -142,6 +146,8 @@ struct Inline<'a> {
     topic: Topic,
     #[serde(borrow)]
     payload: &'a RawValue,
+    #[serde(default, skip_serializing_if = "Payloads::is_empty")]
+    payloads: Payloads,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     occurred_at: Option<Timestamp>,
     accepted_at: Timestamp,
@@ -161,6 +167,7 @@ mod tests {
             uid: Uuid::from_u128(1),
             topic: "order.created".parse().unwrap(),
             payload: Payload::from_store(&br#"{"n":1.10}"#[..]),
+            payloads: [("sapo".to_owned(), Payload::from_store(&b"[1.10 ]"[..]))].into(),
             occurred_at: None,
             accepted_at: Timestamp::UNIX_EPOCH,
             webhooks: Arc::from([webhook]),

@@ -14,6 +14,7 @@
 
 pub mod access;
 pub mod bucket;
+pub mod catalogue;
 pub mod credentials;
 pub mod deliver;
 pub mod dialect;
@@ -27,9 +28,11 @@ pub mod operation;
 pub mod ports;
 pub mod publish;
 pub mod retry;
+pub mod schema;
 pub mod sealing;
 pub mod signing;
 pub mod sweep;
 pub mod tenants;
+pub mod topics;
 pub mod verdict;
 pub mod webhooks;

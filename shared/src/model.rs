@@ -9,9 +9,9 @@ mod topic;
 mod webhook;
 
 pub use delivery::{Attempt, Delivery, DeliveryState, Failure, Phases, Reply};
-pub use event::{Event, MAX_PAYLOAD, Payload};
+pub use event::{Event, MAX_DEPTH, MAX_PAYLOAD, Payload, Payloads};
 pub use ids::{BadId, DeliveryId, EventId, KeyId, TenantId, WebhookId};
 pub use secret::{Credentials, KeyHash, Secret, SigningSecret};
 pub use tenant::{KeyRecord, Scope, Tenant};
-pub use topic::{Topic, TopicPattern};
+pub use topic::{CustomTopic, Topic, TopicPattern};
 pub use webhook::{Attributes, Format, Header, State, TargetUrl, Webhook};

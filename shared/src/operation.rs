@@ -1,12 +1,15 @@
 //! What every dialect speaks: operations in, outcomes out.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::{
     error::Error,
     model::{
-        Attributes, Delivery, DeliveryId, EventId, Format, Header, KeyId, KeyRecord, Payload, Scope, Secret,
-        Tenant, TenantId, Topic, TopicPattern, Webhook, WebhookId,
+        Attributes, CustomTopic, Delivery, DeliveryId, EventId, Format, Header, KeyId, KeyRecord, Payload,
+        Payloads, Scope, Secret, Tenant, TenantId, Topic, TopicPattern, Webhook, WebhookId,
     },
 };
 
@@ -45,6 +48,14 @@ pub enum Operation {
     DeleteKey(TenantId, KeyId),
     /// Open a session, in which a short secret stands for the key.
     OpenSession,
+    /// List all topics.
+    ListTopics(PageRequest),
+    /// Read a topic.
+    GetTopic(Topic),
+    /// Say something of a topic, one of the operator's own or a documented one.
+    PutTopic(TopicDraft),
+    /// Forget what was said of a topic.
+    DeleteTopic(Topic),
     /// Register a webhook.
     CreateWebhook(Asked, Draft),
     /// List webhooks.
@@ -83,6 +94,42 @@ pub struct Asked {
     pub tenant: Option<TenantId>,
     /// The dialect whose webhooks alone are meant; none: all.
     pub dialect: Option<&'static str>,
+}
+
+/// What an operator says of a topic.
+#[derive(Debug, Clone)]
+pub struct TopicDraft {
+    /// Which.
+    pub topic: Topic,
+    /// What happened, in a sentence.
+    pub description: Option<String>,
+    /// A JSON Schema that its payloads must fit.
+    pub schema: Option<Value>,
+    /// Names in dialects that have none of their own for it, by the dialect's name.
+    pub names: BTreeMap<String, String>,
+    /// A sample payload.
+    pub sample: Option<Value>,
+    /// Sample payloads for single dialects.
+    pub samples: BTreeMap<String, Value>,
+}
+
+/// All that is known of a topic.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TopicEntry {
+    /// Its canonical name.
+    pub topic: Topic,
+    /// What happened, in a sentence.
+    pub description: String,
+    /// What the operator says of it, if anything.
+    pub custom: Option<CustomTopic>,
+    /// Its name in each dialect that has one.
+    pub names: BTreeMap<&'static str, String>,
+    /// What its payloads look like; the operator's schema is what they must fit.
+    pub schema: Value,
+    /// A sample payload.
+    pub sample: Value,
+    /// Sample payloads for single dialects.
+    pub samples: BTreeMap<&'static str, Value>,
 }
 
 /// How a request names a webhook.
@@ -197,6 +244,8 @@ pub struct NewEvent {
     pub topic: Topic,
     /// What it says.
     pub payload: Payload,
+    /// What it says to single dialects instead.
+    pub payloads: Payloads,
     /// When it happened.
     pub occurred_at: Option<Timestamp>,
 }
@@ -264,6 +313,10 @@ pub enum Outcome {
     SessionOpened(Secret),
     /// So many webhooks were resumed or paused.
     Switched(usize),
+    /// Topics.
+    Topics(Page<TopicEntry>),
+    /// A topic.
+    Topic(Box<TopicEntry>),
     /// A webhook was registered: its secret, if it has one, is shown now.
     WebhookCreated(Webhook),
     /// A webhook.

@@ -14,11 +14,12 @@ use uuid::Uuid;
 
 use crate::{
     bucket::{Bucket, Poured},
+    catalogue::Catalogue,
     error::Error,
     hint::Hint,
     model::{
-        Credentials, Delivery, DeliveryId, Event, EventId, KeyHash, KeyId, KeyRecord, Tenant, TenantId,
-        Topic, Webhook, WebhookId,
+        Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, KeyHash, KeyId, KeyRecord, Tenant,
+        TenantId, Topic, Webhook, WebhookId,
     },
     operation::{Page, PageRequest},
     verdict::Exchange,
@@ -57,8 +58,8 @@ impl Default for Policy {
 }
 
 /// All stores of an engine.
-pub trait Store: Keys + Webhooks + Events + Deliveries {}
-impl<T: Keys + Webhooks + Events + Deliveries> Store for T {}
+pub trait Store: Keys + Topics + Webhooks + Events + Deliveries {}
+impl<T: Keys + Topics + Webhooks + Events + Deliveries> Store for T {}
 
 /// API keys.
 #[async_trait]
@@ -73,6 +74,17 @@ pub trait Keys: Send + Sync {
     async fn pour(&self, id: &KeyId, bucket: Bucket, now: Timestamp) -> Result<Poured, Error>;
     /// Revokes a tenant's key; false: it has no such key.
     async fn remove_key(&self, tenant: &TenantId, id: &KeyId) -> Result<bool, Error>;
+}
+
+/// What operators say of topics.
+#[async_trait]
+pub trait Topics: Send + Sync {
+    /// All topics. An engine may answer from a cache of a few seconds.
+    async fn catalogue(&self) -> Result<Arc<Catalogue>, Error>;
+    /// Keeps what an operator says of a topic, in the place of what he said before.
+    async fn put_topic(&self, topic: &CustomTopic) -> Result<(), Error>;
+    /// Forgets it; false: he said nothing.
+    async fn remove_topic(&self, topic: &Topic) -> Result<bool, Error>;
 }
 
 /// What came of adding a webhook.

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 
 use crate::{
     access::Principal,
+    catalogue::Catalogue,
+    dialect::{self, Dialect},
     error::Error,
     hint::Hint,
     model::{Event, EventId},
@@ -59,6 +61,8 @@ async fn prepare(
 ) -> Result<Event, Error> {
     let tenant = principal.tenant_for(new.tenant.as_ref())?;
     let webhooks = ports.store.matching(&tenant, &new.topic).await?.ok_or(Error::NotFound("tenant"))?;
+    let catalogue = ports.store.catalogue().await?;
+    catalogue.check(&new.topic, &new.payload)?;
     let uid = ports.dice.uuid(now);
     let id = match new.id {
         Some(id) => id,
@@ -66,16 +70,41 @@ async fn prepare(
             .parse::<EventId>()
             .map_err(|error| Error::Internal(format!("an event id of ours: {error}")))?,
     };
-    Ok(Event {
+    let event = Event {
         tenant,
         id,
         uid,
         topic: new.topic,
         payload: new.payload,
+        payloads: new.payloads,
         occurred_at: new.occurred_at,
         accepted_at: now,
         webhooks,
-    })
+    };
+    see_to_needs(ports, &catalogue, &event).await?;
+    Ok(event)
+}
+
+/// Refuses an event of which a webhook's dialect could make no message. Which dialects a tenant's webhooks are in
+/// is asked only when there is one that could not.
+async fn see_to_needs(ports: &Ports, catalogue: &Catalogue, event: &Event) -> Result<(), Error> {
+    let lack = |dialect: &&dyn Dialect| {
+        catalogue.own_name(*dialect, &event.topic)?;
+        let lack = dialect.lack(&event.topic, event.payload_for(dialect.name()))?;
+        Some((dialect.name(), lack))
+    };
+    let lacks: Vec<_> = dialect::ALL.iter().filter_map(lack).collect();
+    if lacks.is_empty() {
+        return Ok(());
+    }
+    for &webhook in &*event.webhooks {
+        let Some(target) = ports.store.target(&event.tenant, webhook).await? else { continue };
+        if let Some((dialect, lack)) = lacks.iter().find(|(name, _)| *name == target.webhook.dialect) {
+            let field = if event.payloads.contains_key(*dialect) { "payloads" } else { "payload" };
+            return Err(Error::invalid(field, format!("{lack}, for a webhook of the dialect {dialect}")));
+        }
+    }
+    Ok(())
 }
 
 fn settle(

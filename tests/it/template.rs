@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use http::{Method, StatusCode};
 use postrider::{
+    catalogue::Catalogue,
     dialect::{self, Request},
     error::Error,
 };
@@ -45,7 +46,7 @@ fn is_served(method: &Method, path: &str) -> bool {
     let mut request = Request::default();
     *request.method_mut() = method.clone();
     *request.uri_mut() = path.parse().unwrap();
-    let calls = dialect::of(&request).decode(&request);
+    let calls = dialect::of(&request).decode(&request, &Catalogue::default());
     !calls.iter().any(|call| matches!(call.operation, Err(Error::NotFound(_) | Error::MethodNotAllowed)))
 }
 

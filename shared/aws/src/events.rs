@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use postrider::{
     error::Error,
     hint::Hint,
-    model::{Event, EventId, Payload, TenantId, WebhookId},
+    model::{Event, EventId, Payload, Payloads, TenantId, WebhookId},
     operation::{Page, PageRequest},
     ports::{Accepted, Events, Queue, Sending},
 };
@@ -45,6 +45,10 @@ fn item(event: &Event) -> Result<Item, Error> {
         ("payload".to_owned(), text(payload)),
         ("expires_at".to_owned(), expiry(event.accepted_at)),
     ]);
+    if !event.payloads.is_empty() {
+        let payloads = serde_json::to_string(&event.payloads).map_err(|_| odd("payloads"))?;
+        item.insert("payloads".into(), text(payloads));
+    }
     if let Some(time) = event.occurred_at {
         item.insert("occurred_at".into(), micros(time));
     }
@@ -63,6 +67,10 @@ fn event(item: &Item) -> Result<Event, Error> {
         uid: item.parsed("uid")?,
         topic: item.parsed("topic")?,
         payload: Payload::from_store(item.text("payload")?.to_owned()),
+        payloads: match item.get("payloads") {
+            None => Payloads::new(),
+            Some(_) => serde_json::from_str(item.text("payloads")?).map_err(|_| odd("payloads"))?,
+        },
         occurred_at: item.maybe_time("occurred_at")?,
         accepted_at: item.time("accepted_at")?,
         webhooks: webhooks(item)?.into(),

@@ -16,12 +16,14 @@ mod sequence;
 mod stranded;
 mod subscriptions;
 mod tenants;
+mod topics;
 mod webhooks;
 
 use std::{sync::Arc, time::Duration};
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use postrider::{
+    catalogue::Catalogue,
     error::Error,
     model::{KeyId, KeyRecord, TenantId, Topic, WebhookId},
     ports::{Ports, Target},
@@ -38,6 +40,9 @@ const TARGETS_KEPT: Duration = Duration::from_secs(2);
 /// How long the webhooks of a topic, once read, are taken for all of them.
 const MATCHING_KEPT: Duration = Duration::from_secs(1);
 
+/// How long the operators' topics, once read, are taken for all of them.
+const CATALOGUE_KEPT: Duration = Duration::from_secs(10);
+
 /// AWS behind the ports; clones share clients and caches.
 #[derive(Clone)]
 pub struct Engine(Arc<Inner>);
@@ -48,6 +53,7 @@ struct Inner {
     settings: Settings,
     sealer: Sealer,
     keys: Brief<KeyId, Option<KeyRecord>>,
+    catalogue: Brief<(), Arc<Catalogue>>,
     matching: Brief<(TenantId, Topic), Option<Arc<[WebhookId]>>>,
     targets: Brief<(TenantId, WebhookId), Option<Arc<Target>>>,
 }
@@ -70,6 +76,7 @@ impl Engine {
             settings,
             sealer,
             keys: Brief::new(KEYS_KEPT),
+            catalogue: Brief::new(CATALOGUE_KEPT),
             matching: Brief::new(MATCHING_KEPT),
             targets: Brief::new(TARGETS_KEPT),
         }))

@@ -232,7 +232,7 @@ impl Deliveries for Engine {
 mod tests {
     use std::sync::Arc;
 
-    use postrider::model::{Event, Payload};
+    use postrider::model::{Event, Payload, Payloads};
     use uuid::Uuid;
 
     use super::*;
@@ -248,6 +248,7 @@ mod tests {
             uid: Uuid::from_u128(1),
             topic: "order.created".parse().unwrap(),
             payload: Payload::null(),
+            payloads: Payloads::new(),
             occurred_at: None,
             accepted_at: Timestamp::UNIX_EPOCH,
             webhooks: Arc::from([webhook]),

@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use postrider::{
     error::Error,
     hint::Hint,
-    model::{Event, EventId, Payload, TenantId, WebhookId},
+    model::{Event, EventId, Payload, Payloads, TenantId, WebhookId},
     operation::{Page, PageRequest},
     ports::{Accepted, Events, Sending},
 };
 use quick_cache::{Weighter, sync::Cache};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params, types::ValueRef};
 use uuid::Uuid;
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     rows,
 };
 
-const COLUMNS: &str = "tenant, id, uid, topic, occurred_at, accepted_at, webhooks, payload";
+const COLUMNS: &str = "tenant, id, uid, topic, occurred_at, accepted_at, webhooks, payload, payloads";
 const SWEPT_UNTIL: &str = "swept_until";
 
 /// The newest events, so that their first deliveries read nothing: some 16 MiB of them. Events never change.
@@ -45,7 +45,8 @@ struct Weight;
 impl Weighter<(TenantId, EventId), Arc<Event>> for Weight {
     fn weight(&self, _: &(TenantId, EventId), event: &Arc<Event>) -> u64 {
         // What an entry costs besides its payload is about half a kilobyte.
-        (event.payload.as_bytes().len() + event.webhooks.len() * 16 + 512) as u64
+        let payloads: usize = event.payloads.values().map(|payload| payload.as_bytes().len() + 128).sum();
+        (event.payload.as_bytes().len() + payloads + event.webhooks.len() * 16 + 512) as u64
     }
 }
 
@@ -59,6 +60,10 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
         accepted_at: rows::time(row, 5)?,
         webhooks: webhooks(row, 6)?.into(),
         payload: Payload::from_store(row.get::<_, Vec<u8>>(7)?),
+        payloads: match row.get_ref(8)? {
+            ValueRef::Null => Payloads::new(),
+            _ => rows::json(row, 8)?,
+        },
     })
 }
 
@@ -70,9 +75,12 @@ fn webhooks(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<WebhookId>> {
 }
 
 fn accept(db: &Connection, event: &Event) -> rusqlite::Result<Accepted> {
-    let sql = "INSERT INTO events (tenant, id, uid, topic, occurred_at, accepted_at, webhooks, payload)
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, id) DO NOTHING";
+    let sql = "INSERT INTO events (tenant, id, uid, topic, occurred_at, accepted_at, webhooks, payload,
+                                   payloads)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, id) DO NOTHING";
     let webhooks: Vec<u8> = event.webhooks.iter().flat_map(|id| *id.0.as_bytes()).collect();
+    let payloads = (!event.payloads.is_empty()).then(|| serde_json::to_vec(&event.payloads));
+    let payloads = payloads.transpose().map_err(|error| rows::odd(0, error))?;
     let added = db.prepare_cached(sql)?.execute(params![
         event.tenant.as_str(),
         event.id.as_str(),
@@ -82,6 +90,7 @@ fn accept(db: &Connection, event: &Event) -> rusqlite::Result<Accepted> {
         event.accepted_at.as_microsecond(),
         webhooks,
         &event.payload.as_bytes()[..],
+        payloads,
     ])?;
     if added > 0 {
         return Ok(Accepted::New);

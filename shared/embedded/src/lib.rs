@@ -14,6 +14,7 @@ mod purge;
 mod queue;
 mod rows;
 mod tenants;
+mod topics;
 mod webhooks;
 mod writer;
 
@@ -25,6 +26,7 @@ use std::{
 
 use jiff::Timestamp;
 use postrider::{
+    catalogue::Catalogue,
     error::Error,
     model::{KeyId, KeyRecord, TenantId, Topic, WebhookId},
     ports::Target,
@@ -54,6 +56,7 @@ struct Inner {
     waiting: Arc<Waiting>,
     events: Arc<EventCache>,
     keys: Generational<KeyId, Option<KeyRecord>>,
+    catalogue: Generational<(), Arc<Catalogue>>,
     /// When the buckets of keys will be empty.
     buckets: Mutex<HashMap<KeyId, Timestamp>>,
     matching: Generational<(TenantId, Topic), Option<Arc<[WebhookId]>>>,
@@ -87,6 +90,7 @@ impl Engine {
             waiting,
             events: Arc::new(EventCache::new()),
             keys: Generational::new(10_000),
+            catalogue: Generational::new(16),
             buckets: Mutex::default(),
             matching: Generational::new(10_000),
             targets: Generational::new(10_000),

@@ -21,6 +21,9 @@ CREATE TABLE IF NOT EXISTS keys (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS keys_of_tenant ON keys (tenant, id);
 
+-- What operators say of topics.
+CREATE TABLE IF NOT EXISTS topics (topic TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS webhooks (
     tenant  TEXT NOT NULL,
     id      BLOB NOT NULL,
@@ -57,7 +60,8 @@ CREATE TABLE IF NOT EXISTS events (
     occurred_at INTEGER,
     accepted_at INTEGER NOT NULL,
     webhooks    BLOB NOT NULL,
-    payload     BLOB NOT NULL
+    payload     BLOB NOT NULL,
+    payloads    BLOB
 );
 CREATE UNIQUE INDEX IF NOT EXISTS events_by_id ON events (tenant, id);
 CREATE INDEX IF NOT EXISTS events_by_time ON events (accepted_at);

@@ -2,7 +2,7 @@
 //!
 //! Its clients are lenient with paths: a doubled slash in front, a `?` or a space behind (`centry.md`).
 
-use std::{cmp::Ordering, time::Duration};
+use std::{cmp::Ordering, collections::BTreeMap, sync::LazyLock, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
@@ -14,14 +14,15 @@ use jiff::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    Call, Context, Dialect, Message, Posting, Request, Response, answer, centry_catalogue,
+    Call, Context, Dialect, Message, Posting, Request, Response, Table, answer,
     json::{Fields, Query},
-    only, own_name,
+    only,
 };
 use crate::{
     access,
+    catalogue::Catalogue,
     error::Error,
-    model::{TenantId, TopicPattern, Webhook},
+    model::{Payload, TenantId, Topic, TopicPattern, Webhook},
     operation::{Asked, Change, Draft, Operation, Outcome, PageRequest, Selector, TopicChange},
     retry,
     verdict::{Rules, Success},
@@ -31,15 +32,6 @@ pub(super) struct Centry;
 
 const NAME: &str = "centry";
 const JSON: &str = "application/json; charset=utf-8";
-/// What can be subscribed to, in the order in which an object shows it.
-const FLAGS: [&str; 6] = [
-    "on_integration_config_delete",
-    "on_integration_config_save",
-    "on_order_delete",
-    "on_order_save",
-    "on_product_delete",
-    "on_product_save",
-];
 /// The hours of the samples are Chile's summer time.
 const CHILE: TimeZone = TimeZone::fixed(Offset::constant(-3));
 
@@ -81,29 +73,40 @@ impl Dialect for Centry {
         place(path).is_some()
     }
 
-    fn decode(&self, request: &Request) -> Vec<Call> {
+    fn decode(&self, request: &Request, catalogue: &Catalogue) -> Vec<Call> {
         let credentials = access::bearer(request.headers()).into_iter().collect();
-        vec![Call { credentials, operation: operation(self, request) }]
+        vec![Call { credentials, operation: operation(self, request, catalogue) }]
     }
 
     fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response {
-        match only(results).and_then(|outcome| success(outcome, context.request)) {
+        match only(results).and_then(|outcome| success(self, outcome, context)) {
             Ok(body) => answer(StatusCode::OK, JSON, &body),
             Err(error) => failure(&error),
         }
     }
 
-    fn topics(&self) -> &'static [(&'static str, &'static str)] {
-        centry_catalogue::TOPICS
+    fn table(&self) -> &'static Table {
+        static TABLE: LazyLock<Table> = LazyLock::new(|| Table::read(include_str!("centry_topics.json")));
+        &TABLE
+    }
+
+    fn may_name(&self, name: &str) -> bool {
+        // A flag stands among an object's other fields.
+        name.starts_with("on_")
+    }
+
+    fn lack(&self, topic: &Topic, payload: &Payload) -> Option<String> {
+        let field = format!("{}_id", topic.resource());
+        let lacks = changed_id(payload.as_bytes(), &field).is_none();
+        lacks.then(|| format!("must have {field}, _id or id, a number or a text"))
     }
 
     fn message(&self, posting: &Posting<'_>) -> Result<Message, Error> {
         let event = posting.event;
-        let flag = own_name(self, &event.topic).unwrap_or(event.topic.as_str());
         let field = format!("{}_id", event.topic.resource());
-        let id = changed_id(event.payload.as_bytes(), &field)
+        let id = changed_id(posting.payload.as_bytes(), &field)
             .ok_or_else(|| Error::Internal(format!("the payload has no {field}, _id or id")))?;
-        let body = serde_json::to_vec(&json!({ "topic": flag, field: id }))
+        let body = serde_json::to_vec(&json!({ "topic": posting.topic, field: id }))
             .map_err(|error| Error::Internal(format!("writing a message: {error}")))?;
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -143,7 +146,7 @@ fn company_id(tenant: &TenantId) -> String {
     format!("{:024x}", start >> 32)
 }
 
-fn operation(centry: &Centry, request: &Request) -> Result<Operation, Error> {
+fn operation(centry: &Centry, request: &Request, catalogue: &Catalogue) -> Result<Operation, Error> {
     let asked = Asked { tenant: None, dialect: Some(NAME) };
     let one = |id: &str| number(id).map(Selector::Number);
     match (place(request.uri().path()), request.method().as_str()) {
@@ -154,15 +157,15 @@ fn operation(centry: &Centry, request: &Request) -> Result<Operation, Error> {
         (Some(Place::Webhooks), "POST") => {
             let mut fields = Fields::of(request)?;
             let url = fields.required("callback_url")?;
-            let topics = topics(centry, &flags(&mut fields)?, true);
+            let topics = topics(&flags(centry, &mut fields, catalogue)?, true);
             Ok(Operation::CreateWebhook(asked, Draft::new(NAME, url, topics)))
         }
         (Some(Place::Webhook(id)), "GET") => Ok(Operation::GetWebhook(asked, one(id)?)),
         (Some(Place::Webhook(id)), "PUT") => {
             let mut fields = Fields::of(request)?;
             let url = fields.text("callback_url")?;
-            let flags = flags(&mut fields)?;
-            let (add, remove) = (topics(centry, &flags, true), topics(centry, &flags, false));
+            let flags = flags(centry, &mut fields, catalogue)?;
+            let (add, remove) = (topics(&flags, true), topics(&flags, false));
             let change = Change { url, topics: Some(TopicChange::Some { add, remove }), ..Change::default() };
             Ok(Operation::UpdateWebhook(asked, one(id)?, change))
         }
@@ -174,49 +177,60 @@ fn operation(centry: &Centry, request: &Request) -> Result<Operation, Error> {
     }
 }
 
+/// The topics of each flag: one flag stands for all that saves a thing.
+fn by_flag<'a>(centry: &'a Centry, catalogue: &'a Catalogue) -> BTreeMap<&'a str, Vec<&'a Topic>> {
+    let mut flags: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (topic, name) in catalogue.own_names(centry) {
+        flags.entry(name).or_default().push(topic);
+    }
+    flags
+}
+
 /// The flags that a body sets. What else it has (an object read before, changed and sent back) is let pass.
-fn flags(fields: &mut Fields) -> Result<Vec<(&'static str, bool)>, Error> {
+fn flags(
+    centry: &Centry,
+    fields: &mut Fields,
+    catalogue: &Catalogue,
+) -> Result<Vec<(TopicPattern, bool)>, Error> {
     let mut flags = Vec::new();
-    for name in FLAGS {
+    for (name, topics) in by_flag(centry, catalogue) {
         if let Some(set) = fields.flag(name)? {
-            flags.push((name, set));
+            flags.extend(topics.into_iter().map(|topic| (TopicPattern::One(topic.clone()), set)));
         }
     }
     Ok(flags)
 }
 
 /// The topics of all flags that are set so.
-fn topics(centry: &Centry, flags: &[(&str, bool)], set: bool) -> Vec<TopicPattern> {
-    let asked = |own: &str| flags.contains(&(own, set));
-    let topics = centry.topics().iter().filter(|(_, own)| asked(own));
-    topics.filter_map(|(canonical, _)| canonical.parse().ok().map(TopicPattern::One)).collect()
+fn topics(flags: &[(TopicPattern, bool)], set: bool) -> Vec<TopicPattern> {
+    flags.iter().filter(|(_, flag)| *flag == set).map(|(topic, _)| topic.clone()).collect()
 }
 
 fn time(at: Timestamp) -> String {
     at.to_zoned(CHILE).strftime("%Y-%m-%dT%H:%M:%S.%3f%:z").to_string()
 }
 
-/// An object, its fields in the order of the samples.
-fn view(webhook: &Webhook) -> Value {
+/// An object, its fields in the order of the samples: the flags by name.
+fn view(centry: &Centry, webhook: &Webhook, catalogue: &Catalogue) -> Value {
     let mut view = Map::new();
     view.insert("_id".into(), json!(object_id(webhook)));
     view.insert("callback_url".into(), json!(webhook.url.as_str()));
     view.insert("company_id".into(), json!(company_id(&webhook.tenant)));
     view.insert("created_at".into(), json!(time(webhook.created_at)));
-    for flag in FLAGS {
-        let topic = centry_catalogue::TOPICS.iter().find(|(_, own)| *own == flag).map(|(topic, _)| *topic);
-        let set = webhook.topics.iter().any(|pattern| Some(pattern.as_str()) == topic);
-        view.insert(flag.into(), json!(set));
+    for (name, topics) in by_flag(centry, catalogue) {
+        let set = |topic: &&Topic| webhook.topics.iter().any(|pattern| pattern.as_str() == topic.as_str());
+        view.insert(name.into(), json!(topics.iter().any(set)));
     }
     view.insert("updated_at".into(), json!(time(webhook.updated_at)));
     Value::Object(view)
 }
 
-fn success(outcome: Outcome, request: &Request) -> Result<Value, Error> {
+fn success(centry: &Centry, outcome: Outcome, context: Context<'_>) -> Result<Value, Error> {
+    let view = |webhook: &Webhook| view(centry, webhook, context.catalogue);
     Ok(match outcome {
         Outcome::WebhookCreated(webhook) | Outcome::Webhook(webhook) => view(&webhook),
         Outcome::Webhooks(page) => {
-            let filter = Filter::of(&Query::of(request))?;
+            let filter = Filter::of(&Query::of(context.request))?;
             filter.page(page.items).iter().map(view).collect()
         }
         Outcome::Deleted => json!(true),

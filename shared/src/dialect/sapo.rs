@@ -3,7 +3,7 @@
 //! The address is judged, and everything else about a webhook is read, here; where Sapo's documents say nothing, its
 //! model's do (Shopify's REST API of 2018).
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -14,13 +14,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Call, Context, Dialect, Message, Posting, Request, Response, answer, canonical,
+    Call, Context, Dialect, Message, Posting, Request, Response, Table, answer,
     json::{Fields, Query},
-    only, own_pattern, sapo_catalogue, sapo_list, xml,
+    only, sapo_list, xml,
 };
 use crate::{
     access,
     bucket::Bucket,
+    catalogue::Catalogue,
     error::Error,
     model::{Format, Secret, TopicPattern, Webhook},
     operation::{Asked, Change, Draft, Operation, Outcome, PageRequest, Selector, TopicChange},
@@ -75,14 +76,17 @@ impl Dialect for Sapo {
         place(path).is_some()
     }
 
-    fn decode(&self, request: &Request) -> Vec<Call> {
-        vec![Call { credentials: credentials(request.headers()), operation: self.operation(request) }]
+    fn decode(&self, request: &Request, catalogue: &Catalogue) -> Vec<Call> {
+        vec![Call {
+            credentials: credentials(request.headers()),
+            operation: self.operation(request, catalogue),
+        }]
     }
 
     fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response {
-        let mut response = match only(results).and_then(|outcome| self.success(outcome, context.request)) {
+        let mut response = match only(results).and_then(|outcome| self.success(outcome, context)) {
             Ok((status, body)) => answer(status, JSON, &body),
-            Err(error) => self.failure(&error, context.request),
+            Err(error) => self.failure(&error, context),
         };
         if let Some(level) = context.level
             && let Ok(limit) = HeaderValue::from_str(&format!("{level}/{}", BUCKET.capacity))
@@ -97,13 +101,14 @@ impl Dialect for Sapo {
         Some(BUCKET)
     }
 
-    fn topics(&self) -> &'static [(&'static str, &'static str)] {
-        sapo_catalogue::TOPICS
+    fn table(&self) -> &'static Table {
+        static TABLE: LazyLock<Table> = LazyLock::new(|| Table::read(include_str!("sapo_topics.json")));
+        &TABLE
     }
 
     fn message(&self, posting: &Posting<'_>) -> Result<Message, Error> {
         let webhook = &posting.target.webhook;
-        let payload = posting.event.payload.as_bytes();
+        let payload = posting.payload.as_bytes();
         let resource = posting.event.topic.resource();
         let (content_type, body) = match webhook.format {
             Format::Json => (JSON, payload.clone()),
@@ -120,7 +125,7 @@ impl Dialect for Sapo {
             headers.insert(HeaderName::from_static(name), value);
             Ok(())
         };
-        let topic = self.topic_of(webhook);
+        let topic = self.topic_named(webhook, posting.topic);
         set("x-sapo-topic", topic)?;
         set("x-bizweb-topic", topic)?;
         if let Some(granted) = &posting.target.credentials {
@@ -138,7 +143,7 @@ impl Dialect for Sapo {
             }
         }
         set("x-sapo-webhook-address", webhook.url.as_header())?;
-        set("x-sapo-test", "false")?;
+        set("x-sapo-test", if posting.is_test { "true" } else { "false" })?;
         set("x-event-version", "1")?;
         Ok(Message { headers, body })
     }
@@ -191,24 +196,26 @@ fn said(request: &Request) -> Result<Said, Error> {
 }
 
 impl Sapo {
-    fn operation(&self, request: &Request) -> Result<Operation, Error> {
-        let operation = self.asked_for(request)?;
+    fn operation(&self, request: &Request, catalogue: &Catalogue) -> Result<Operation, Error> {
+        let operation = self.asked_for(request, catalogue)?;
         // Whatever the request: once something is done, its answer can no longer refuse the parameters.
         sapo_list::Filter::of(&Query::of(request))?;
         Ok(operation)
     }
 
-    fn asked_for(&self, request: &Request) -> Result<Operation, Error> {
+    fn asked_for(&self, request: &Request, catalogue: &Catalogue) -> Result<Operation, Error> {
         let asked = Asked { tenant: None, dialect: Some(NAME) };
         let one = |id: Option<u64>| id.map(Selector::Number).ok_or(Error::NotFound("webhook"));
         match (place(request.uri().path()), request.method().as_str()) {
             (Some(Place::Webhooks | Place::Count), "GET") => {
                 Ok(Operation::ListWebhooks(asked, PageRequest::all()))
             }
-            (Some(Place::Webhooks), "POST") => Ok(Operation::CreateWebhook(asked, self.draft(request)?)),
+            (Some(Place::Webhooks), "POST") => {
+                Ok(Operation::CreateWebhook(asked, self.draft(request, catalogue)?))
+            }
             (Some(Place::Webhook(id)), "GET") => Ok(Operation::GetWebhook(asked, one(id)?)),
             (Some(Place::Webhook(id)), "PUT") => {
-                Ok(Operation::UpdateWebhook(asked, one(id)?, self.change(request)?))
+                Ok(Operation::UpdateWebhook(asked, one(id)?, self.change(request, catalogue)?))
             }
             (Some(Place::Webhook(id)), "DELETE") => Ok(Operation::DeleteWebhook(asked, one(id)?)),
             (Some(Place::Webhooks | Place::Count | Place::Webhook(_)), _) => Err(Error::MethodNotAllowed),
@@ -216,22 +223,26 @@ impl Sapo {
         }
     }
 
-    fn draft(&self, request: &Request) -> Result<Draft, Error> {
+    fn draft(&self, request: &Request, catalogue: &Catalogue) -> Result<Draft, Error> {
         let said = said(request)?;
-        if let Some(field) = self.faults(&said, true).keys().next() {
+        if let Some(field) = self.faults(&said, true, catalogue).keys().next() {
             return Err(Error::invalid(field, "is not acceptable"));
         }
         let topic = said.topic.unwrap_or_default();
         Ok(Draft {
             format: format(said.format.as_deref()).unwrap_or_default(),
             attributes: [(TOPIC.to_owned(), json!(topic))].into(),
-            ..Draft::new(NAME, said.address.unwrap_or_default(), self.pattern(&topic).into_iter().collect())
+            ..Draft::new(
+                NAME,
+                said.address.unwrap_or_default(),
+                self.pattern(&topic, catalogue).into_iter().collect(),
+            )
         })
     }
 
-    fn change(&self, request: &Request) -> Result<Change, Error> {
+    fn change(&self, request: &Request, catalogue: &Catalogue) -> Result<Change, Error> {
         let said = said(request)?;
-        if let Some(field) = self.faults(&said, false).keys().next() {
+        if let Some(field) = self.faults(&said, false, catalogue).keys().next() {
             return Err(Error::invalid(field, "is not acceptable"));
         }
         Ok(Change {
@@ -239,19 +250,19 @@ impl Sapo {
             topics: said
                 .topic
                 .as_deref()
-                .map(|topic| TopicChange::All(self.pattern(topic).into_iter().collect())),
+                .map(|topic| TopicChange::All(self.pattern(topic, catalogue).into_iter().collect())),
             format: said.format.as_deref().and_then(|text| format(Some(text))),
             attributes: said.topic.map(|topic| (TOPIC.to_owned(), json!(topic))).into_iter().collect(),
             ..Change::default()
         })
     }
 
-    fn pattern(&self, topic: &str) -> Option<TopicPattern> {
-        canonical(self, topic).map(TopicPattern::One)
+    fn pattern(&self, topic: &str, catalogue: &Catalogue) -> Option<TopicPattern> {
+        catalogue.canonical(self, topic).map(TopicPattern::One)
     }
 
     /// All that is wrong with a body, each field with its reasons, as a 422 tells them.
-    fn faults(&self, said: &Said, whole: bool) -> serde_json::Map<String, Value> {
+    fn faults(&self, said: &Said, whole: bool, catalogue: &Catalogue) -> serde_json::Map<String, Value> {
         let mut faults = serde_json::Map::new();
         let blank = |text: &Option<String>| match text {
             None => whole,
@@ -261,8 +272,10 @@ impl Sapo {
         if blank(&said.topic) {
             topic.push("can't be blank".to_owned());
         }
-        if blank(&said.topic) || said.topic.as_deref().is_some_and(|topic| self.pattern(topic).is_none()) {
-            let allowed: Vec<_> = self.topics().iter().map(|(_, own)| *own).collect();
+        if blank(&said.topic)
+            || said.topic.as_deref().is_some_and(|topic| self.pattern(topic, catalogue).is_none())
+        {
+            let allowed: Vec<_> = catalogue.own_names(self).map(|(_, own)| own).collect();
             topic.push(format!("Invalid topic specified. Topics allowed: {}", allowed.join(", ")));
         }
         if !topic.is_empty() {
@@ -278,14 +291,21 @@ impl Sapo {
     }
 
     /// The topic as its client named it; if our own API has changed it since, by its first name.
-    fn topic_of<'a>(&self, webhook: &'a Webhook) -> &'a str {
+    fn topic_of<'a>(&self, webhook: &'a Webhook, catalogue: &'a Catalogue) -> &'a str {
         let Some(pattern) = webhook.topics.first() else { return "" };
-        let kept = webhook.attributes.get(TOPIC).and_then(Value::as_str);
-        kept.filter(|kept| self.pattern(kept).as_ref() == Some(pattern))
-            .unwrap_or_else(|| own_pattern(self, pattern))
+        self.topic_named(webhook, catalogue.own_pattern(self, pattern))
     }
 
-    fn view(&self, webhook: &Webhook) -> serde_json::Map<String, Value> {
+    /// The name that the client chose for a topic, if it has several of which `name` is one.
+    fn topic_named<'a>(&self, webhook: &'a Webhook, name: &'a str) -> &'a str {
+        let table = self.table();
+        let kept = webhook.attributes.get(TOPIC).and_then(Value::as_str);
+        let same =
+            |kept: &&str| table.canonical(name).is_some_and(|topic| table.canonical(kept) == Some(topic));
+        kept.filter(same).unwrap_or(name)
+    }
+
+    fn view(&self, webhook: &Webhook, catalogue: &Catalogue) -> serde_json::Map<String, Value> {
         let time = |at: jiff::Timestamp| json!(at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
         let format = match webhook.format {
             Format::Json => "json",
@@ -295,7 +315,7 @@ impl Sapo {
             ("id", json!(webhook.number)),
             ("address", json!(webhook.url.as_str())),
             ("format", json!(format)),
-            ("topic", json!(self.topic_of(webhook))),
+            ("topic", json!(self.topic_of(webhook, catalogue))),
             ("created_on", time(webhook.created_at)),
             ("modified_on", time(webhook.updated_at)),
         ]
@@ -304,23 +324,26 @@ impl Sapo {
         .collect()
     }
 
-    fn success(&self, outcome: Outcome, request: &Request) -> Result<(StatusCode, Value), Error> {
+    fn success(&self, outcome: Outcome, context: Context<'_>) -> Result<(StatusCode, Value), Error> {
+        let Context { request, catalogue, .. } = context;
         let filter = sapo_list::Filter::of(&Query::of(request))?;
         Ok(match outcome {
             Outcome::WebhookCreated(webhook) => {
-                (StatusCode::CREATED, json!({ "webhook": self.view(&webhook) }))
+                (StatusCode::CREATED, json!({ "webhook": self.view(&webhook, catalogue) }))
             }
             Outcome::Webhook(webhook) => {
-                (StatusCode::OK, json!({ "webhook": filter.shown(self.view(&webhook)) }))
+                (StatusCode::OK, json!({ "webhook": filter.shown(self.view(&webhook, catalogue)) }))
             }
             Outcome::Webhooks(page) => {
-                let passing =
-                    page.items.iter().filter(|webhook| filter.passes(webhook, self.topic_of(webhook)));
+                let passing = page
+                    .items
+                    .iter()
+                    .filter(|webhook| filter.passes(webhook, self.topic_of(webhook, catalogue)));
                 let body = if matches!(place(request.uri().path()), Some(Place::Count)) {
                     json!({ "count": passing.count() })
                 } else {
                     let views = filter.page(passing.collect());
-                    let views = views.into_iter().map(|webhook| filter.shown(self.view(webhook)));
+                    let views = views.into_iter().map(|webhook| filter.shown(self.view(webhook, catalogue)));
                     json!({ "webhooks": views.collect::<Vec<_>>() })
                 };
                 (StatusCode::OK, body)
@@ -334,10 +357,13 @@ impl Sapo {
         })
     }
 
-    fn failure(&self, error: &Error, request: &Request) -> Response {
+    fn failure(&self, error: &Error, context: Context<'_>) -> Response {
+        let Context { request, catalogue, .. } = context;
         let whole = request.method() == Method::POST;
         let faults = match error {
-            Error::Invalid { .. } => said(request).map(|said| self.faults(&said, whole)).unwrap_or_default(),
+            Error::Invalid { .. } => {
+                said(request).map(|said| self.faults(&said, whole, catalogue)).unwrap_or_default()
+            }
             _ => serde_json::Map::new(),
         };
         let (status, errors) = match error {

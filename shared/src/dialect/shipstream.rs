@@ -1,6 +1,6 @@
 //! `ShipStream`'s Merchant API: JSON-RPC at `/api/jsonrpc`, always answered 200, faults by number.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method as Verb, StatusCode, header::CONTENT_TYPE};
@@ -8,15 +8,15 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    Call, Context, Dialect, Message, Posting, Request, Response, answer, canonical,
+    Call, Context, Dialect, Message, Posting, Request, Response, Table, answer,
     json::Fields,
-    own_name, own_pattern, shipstream_catalogue,
     shipstream_rpc::{self, Body, Fault, Method, Rpc},
 };
 use crate::{
     access,
+    catalogue::Catalogue,
     error::Error,
-    model::{Attributes, Header, Secret, State, Topic, TopicPattern, Webhook},
+    model::{Attributes, Header, Payload, Secret, State, Topic, TopicPattern, Webhook},
     operation::{Asked, Change, Draft, Operation, Outcome, PageRequest, Selector},
     retry, signing,
     verdict::{Rules, Success},
@@ -49,7 +49,7 @@ impl Dialect for ShipStream {
         PATHS.contains(&path)
     }
 
-    fn decode(&self, request: &Request) -> Vec<Call> {
+    fn decode(&self, request: &Request, catalogue: &Catalogue) -> Vec<Call> {
         if request.method() != Verb::POST {
             return vec![Call { credentials: Vec::new(), operation: Err(Error::MethodNotAllowed) }];
         }
@@ -63,7 +63,7 @@ impl Dialect for ShipStream {
                     .or_else(|| access::basic(request.headers()))
                     .into_iter()
                     .collect(),
-                operation: self.operation(path, args),
+                operation: self.operation(path, args, catalogue),
             },
             Method::Not(_) => Call { credentials: Vec::new(), operation: Err(Error::NotFound("path")) },
         };
@@ -73,7 +73,11 @@ impl Dialect for ShipStream {
     fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response {
         let body = Body::of(context.request.body());
         let mut answers = body.calls().iter().zip(results).map(|(rpc, result)| {
-            rpc.answered(result.map_err(|error| fault(rpc, &error)).and_then(|outcome| self.result(outcome)))
+            rpc.answered(
+                result
+                    .map_err(|error| fault(rpc, &error))
+                    .and_then(|outcome| self.result(outcome, context.catalogue)),
+            )
         });
         let answers = match &body {
             Body::Unreadable => shipstream_rpc::unreadable(),
@@ -83,20 +87,24 @@ impl Dialect for ShipStream {
         answer(StatusCode::OK, JSON, &answers)
     }
 
-    fn topics(&self) -> &'static [(&'static str, &'static str)] {
-        shipstream_catalogue::TOPICS
+    fn table(&self) -> &'static Table {
+        static TABLE: LazyLock<Table> = LazyLock::new(|| Table::read(include_str!("shipstream_topics.json")));
+        &TABLE
     }
 
     fn is_counted(&self) -> bool {
         true
     }
 
+    fn lack(&self, _: &Topic, payload: &Payload) -> Option<String> {
+        fields(payload.as_bytes()).is_none().then(|| "must be an object".to_owned())
+    }
+
     fn message(&self, posting: &Posting<'_>) -> Result<Message, Error> {
         let event = posting.event;
-        let own = own_name(self, &event.topic).unwrap_or(event.topic.as_str());
         let number = posting.sequence.ok_or_else(|| Error::Internal("a message without a number".into()))?;
         let time = event.occurred_at.unwrap_or(event.accepted_at);
-        let body = body(own, event.payload.as_bytes(), number, time)?;
+        let body = body(posting.topic, posting.payload.as_bytes(), number, time)?;
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(secret) = posting.target.webhook.secrets.first() {
@@ -111,16 +119,20 @@ impl Dialect for ShipStream {
     }
 }
 
+/// What stands between an object's braces.
+fn fields(payload: &[u8]) -> Option<&[u8]> {
+    payload.trim_ascii().strip_prefix(b"{")?.strip_suffix(b"}").map(<[u8]>::trim_ascii)
+}
+
 /// `{"topic", "message"}`: the payload's own bytes, then what every message ends with.
 fn body(topic: &str, payload: &[u8], number: u64, time: Timestamp) -> Result<Bytes, Error> {
-    let payload = payload.trim_ascii();
-    let Some(fields) = payload.strip_prefix(b"{").and_then(|rest| rest.strip_suffix(b"}")) else {
+    let Some(fields) = fields(payload) else {
         return Err(Error::Internal("the payload is not an object, as a message must be".into()));
     };
     let time = time.strftime("%Y-%m-%dT%H:%M:%S+00:00");
-    let between = if fields.trim_ascii().is_empty() { "" } else { "," };
+    let between = if fields.is_empty() { "" } else { "," };
     let mut body = format!("{{\"topic\":{},\"message\":{{", json!(topic)).into_bytes();
-    body.extend_from_slice(fields.trim_ascii());
+    body.extend_from_slice(fields);
     body.extend_from_slice(
         format!("{between}\"webhook_increment_id\":{number},\"event_timestamp\":\"{time}\"}}}}").as_bytes(),
     );
@@ -128,13 +140,13 @@ fn body(topic: &str, payload: &[u8], number: u64, time: Timestamp) -> Result<Byt
 }
 
 impl ShipStream {
-    fn operation(&self, path: &str, args: &[Value]) -> Result<Operation, Error> {
+    fn operation(&self, path: &str, args: &[Value], catalogue: &Catalogue) -> Result<Operation, Error> {
         let asked = Asked { tenant: None, dialect: Some(NAME) };
         let first = args.first().cloned().unwrap_or_default();
         match path {
             "webhook.list" => Ok(Operation::ListWebhooks(asked, PageRequest::all())),
-            "webhook.create" => Ok(Operation::CreateWebhook(asked, self.draft(first)?)),
-            "webhook.update_status" => self.switch(asked, first, args.get(1)),
+            "webhook.create" => Ok(Operation::CreateWebhook(asked, self.draft(first, catalogue)?)),
+            "webhook.update_status" => self.switch(asked, first, args.get(1), catalogue),
             "webhook.delete" => {
                 let id = number(&first).ok_or_else(|| Error::invalid("webhook_id", "must be a number"))?;
                 Ok(Operation::DeleteWebhook(asked, Selector::Number(id)))
@@ -143,14 +155,14 @@ impl ShipStream {
         }
     }
 
-    fn draft(&self, object: Value) -> Result<Draft, Error> {
+    fn draft(&self, object: Value, catalogue: &Catalogue) -> Result<Draft, Error> {
         let Value::Object(fields) = object else {
             return Err(Error::invalid("webhook", "must be an object"));
         };
         let mut fields = Fields::from(fields);
         let written = fields.text(HEADERS)?.unwrap_or_default();
         let url = fields.required("url")?;
-        let topics = self.patterns(fields.value("topics"))?;
+        let topics = self.patterns(fields.value("topics"), catalogue)?;
         Ok(Draft {
             name: fields.text("name")?,
             headers: headers(&written)?,
@@ -162,7 +174,7 @@ impl ShipStream {
     }
 
     /// A list, or a text with commas.
-    fn patterns(&self, topics: Option<Value>) -> Result<Vec<TopicPattern>, Error> {
+    fn patterns(&self, topics: Option<Value>, catalogue: &Catalogue) -> Result<Vec<TopicPattern>, Error> {
         let wrong = || Error::invalid("topics", "must be a list of topics, or a text of them with commas");
         let names: Vec<String> = match topics {
             Some(Value::String(names)) => names.split(',').map(|name| name.trim().to_owned()).collect(),
@@ -175,7 +187,7 @@ impl ShipStream {
         };
         let mut patterns = Vec::new();
         for name in names.iter().filter(|name| !name.is_empty()) {
-            let pattern = TopicPattern::One(self.topic(name)?);
+            let pattern = TopicPattern::One(self.topic(name, catalogue)?);
             if !patterns.contains(&pattern) {
                 patterns.push(pattern);
             }
@@ -183,12 +195,19 @@ impl ShipStream {
         if patterns.is_empty() { Err(wrong()) } else { Ok(patterns) }
     }
 
-    fn topic(&self, name: &str) -> Result<Topic, Error> {
-        canonical(self, name).ok_or_else(|| Error::invalid("topics", format!("no topic is called {name:?}")))
+    fn topic(&self, name: &str, catalogue: &Catalogue) -> Result<Topic, Error> {
+        let topic = catalogue.canonical(self, name);
+        topic.ok_or_else(|| Error::invalid("topics", format!("no topic is called {name:?}")))
     }
 
     /// By topic or by id and status, as the signature has it; or by an object of both, as the sample has it.
-    fn switch(&self, asked: Asked, first: Value, status: Option<&Value>) -> Result<Operation, Error> {
+    fn switch(
+        &self,
+        asked: Asked,
+        first: Value,
+        status: Option<&Value>,
+        catalogue: &Catalogue,
+    ) -> Result<Operation, Error> {
         let (which, status) = match first {
             Value::Object(fields) => {
                 let mut fields = Fields::from(fields);
@@ -205,14 +224,17 @@ impl ShipStream {
                     let change = Change { active: Some(active), ..Change::default() };
                     Ok(Operation::UpdateWebhook(asked, Selector::Number(id), change))
                 }
-                (None, Some(topic)) => Ok(Operation::SwitchWebhooks(asked, Some(self.topic(topic)?), active)),
+                (None, Some(topic)) => {
+                    Ok(Operation::SwitchWebhooks(asked, Some(self.topic(topic, catalogue)?), active))
+                }
                 (None, None) => Err(Error::invalid("topic", "must be a topic or a webhook's id")),
             },
         }
     }
 
-    fn view(&self, webhook: &Webhook) -> Value {
-        let topics: Vec<_> = webhook.topics.iter().map(|pattern| own_pattern(self, pattern)).collect();
+    fn view(&self, webhook: &Webhook, catalogue: &Catalogue) -> Value {
+        let topics: Vec<_> =
+            webhook.topics.iter().map(|pattern| catalogue.own_pattern(self, pattern)).collect();
         let name = webhook.name.clone().unwrap_or_else(|| format!("Webhook {}", webhook.number));
         let secret = webhook.secrets.first().map_or("", |secret| secret.key.reveal());
         json!({
@@ -227,10 +249,12 @@ impl ShipStream {
         })
     }
 
-    fn result(&self, outcome: Outcome) -> Result<Value, Fault> {
+    fn result(&self, outcome: Outcome, catalogue: &Catalogue) -> Result<Value, Fault> {
         match outcome {
             Outcome::SessionOpened(session) => Ok(json!(session.reveal())),
-            Outcome::Webhooks(page) => Ok(page.items.iter().map(|webhook| self.view(webhook)).collect()),
+            Outcome::Webhooks(page) => {
+                Ok(page.items.iter().map(|webhook| self.view(webhook, catalogue)).collect())
+            }
             // Not the id, which clients find by listing.
             Outcome::WebhookCreated(_) | Outcome::Webhook(_) | Outcome::Switched(_) | Outcome::Deleted => {
                 Ok(json!(true))

@@ -3,6 +3,8 @@
 //! Its documents write some paths without `/integration`. Those of them that our own API does not use are
 //! served too: `PUT` and `DELETE /v1/webhooks`, `PUT /v1/webhooks/credentials`, `PUT /webhooks/credentials`.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
@@ -12,12 +14,13 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    Call, Context, Dialect, Message, Posting, Request, Response, answer, canonical,
+    Call, Context, Dialect, Message, Posting, Request, Response, Table, answer,
     json::{Fields, Query},
-    only, own_name, own_pattern, tiki_catalogue,
+    only,
 };
 use crate::{
     access,
+    catalogue::Catalogue,
     error::Error,
     model::{Secret, Topic, TopicPattern, Webhook},
     operation::{Asked, Change, Draft, Operation, Outcome, PageRequest, Selector},
@@ -51,8 +54,11 @@ impl Dialect for Tiki {
         full_path(method, path).is_some()
     }
 
-    fn decode(&self, request: &Request) -> Vec<Call> {
-        vec![Call { credentials: credentials(request.headers()), operation: self.operation(request) }]
+    fn decode(&self, request: &Request, catalogue: &Catalogue) -> Vec<Call> {
+        vec![Call {
+            credentials: credentials(request.headers()),
+            operation: self.operation(request, catalogue),
+        }]
     }
 
     fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response {
@@ -62,8 +68,9 @@ impl Dialect for Tiki {
         }
     }
 
-    fn topics(&self) -> &'static [(&'static str, &'static str)] {
-        tiki_catalogue::TOPICS
+    fn table(&self) -> &'static Table {
+        static TABLE: LazyLock<Table> = LazyLock::new(|| Table::read(include_str!("tiki_topics.json")));
+        &TABLE
     }
 
     fn is_exclusive(&self) -> bool {
@@ -76,9 +83,8 @@ impl Dialect for Tiki {
             id: uuid::Uuid,
             event: &'a str,
         }
-        let event = posting.event;
-        let own = own_name(self, &event.topic).unwrap_or(event.topic.as_str());
-        let body = event.payload.in_envelope(&Head { id: event.uid, event: own }, "payload")?;
+        let head = Head { id: posting.event.uid, event: posting.topic };
+        let body = posting.payload.in_envelope(&head, "payload")?;
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(granted) = &posting.target.credentials {
@@ -103,25 +109,25 @@ fn credentials(headers: &HeaderMap) -> Vec<Secret> {
 }
 
 impl Tiki {
-    fn operation(&self, request: &Request) -> Result<Operation, Error> {
+    fn operation(&self, request: &Request, catalogue: &Catalogue) -> Result<Operation, Error> {
         let asked = Asked { tenant: None, dialect: Some(NAME) };
         let method = request.method();
         match (full_path(method, request.uri().path()), method.as_str()) {
             (Some(WEBHOOKS), "GET") => Ok(Operation::ListWebhooks(asked, PageRequest::all())),
             (Some(WEBHOOKS), "POST") => {
-                let (uri, topic) = self.webhook(request)?;
+                let (uri, topic) = self.webhook(request, catalogue)?;
                 let draft = Draft::new(NAME, uri, vec![TopicPattern::One(topic)]);
                 Ok(Operation::CreateWebhook(asked, draft))
             }
             (Some(WEBHOOKS), "PUT") => {
-                let (uri, topic) = self.webhook(request)?;
+                let (uri, topic) = self.webhook(request, catalogue)?;
                 let change = Change { url: Some(uri), ..Change::default() };
                 Ok(Operation::UpdateWebhook(asked, Selector::Topic(topic), change))
             }
             (Some(WEBHOOKS), "DELETE") => {
                 let query = Query::of(request);
                 let event = query.get("event").ok_or_else(|| Error::invalid("event", "is required"))?;
-                Ok(Operation::DeleteWebhook(asked, Selector::Topic(self.topic(event)?)))
+                Ok(Operation::DeleteWebhook(asked, Selector::Topic(self.topic(event, catalogue)?)))
             }
             (Some(CREDENTIALS), "PUT") => {
                 let mut fields = Fields::of(request)?;
@@ -135,27 +141,30 @@ impl Tiki {
     }
 
     /// `{uri, event}`; other fields are let pass, as Tiki's own clients may send `seller_id` back.
-    fn webhook(&self, request: &Request) -> Result<(String, Topic), Error> {
+    fn webhook(&self, request: &Request, catalogue: &Catalogue) -> Result<(String, Topic), Error> {
         let mut fields = Fields::of(request)?;
         let uri = fields.required("uri")?;
-        Ok((uri, self.topic(&fields.required("event")?)?))
+        Ok((uri, self.topic(&fields.required("event")?, catalogue)?))
     }
 
-    fn topic(&self, event: &str) -> Result<Topic, Error> {
-        canonical(self, event).ok_or_else(|| Error::UnknownTopic(event.to_owned()))
+    fn topic(&self, event: &str, catalogue: &Catalogue) -> Result<Topic, Error> {
+        catalogue.canonical(self, event).ok_or_else(|| Error::UnknownTopic(event.to_owned()))
     }
 }
 
-fn view(tiki: &Tiki, webhook: &Webhook) -> serde_json::Value {
-    let event = webhook.topics.first().map(|pattern| own_pattern(tiki, pattern));
+fn view(tiki: &Tiki, webhook: &Webhook, catalogue: &Catalogue) -> serde_json::Value {
+    let event = webhook.topics.first().map(|pattern| catalogue.own_pattern(tiki, pattern));
     json!({ "uri": webhook.url.as_str(), "event": event })
 }
 
 fn success(tiki: &Tiki, outcome: Outcome, context: Context<'_>) -> Response {
     let body = match outcome {
-        Outcome::WebhookCreated(webhook) | Outcome::Webhook(webhook) => view(tiki, &webhook),
+        Outcome::WebhookCreated(webhook) | Outcome::Webhook(webhook) => {
+            view(tiki, &webhook, context.catalogue)
+        }
         Outcome::Webhooks(page) => {
-            let data: Vec<_> = page.items.iter().map(|webhook| view(tiki, webhook)).collect();
+            let data: Vec<_> =
+                page.items.iter().map(|webhook| view(tiki, webhook, context.catalogue)).collect();
             json!({ "data": data })
         }
         // Not documented; Tiki's own clients read the body as JSON.

@@ -1,6 +1,6 @@
 //! Ultimate Multisite's REST API (WordPress): `/wp-json/wu/v2/webhook`, one event a webhook, payloads without an envelope.
 
-use std::{fmt::Write, time::Duration};
+use std::{fmt::Write, sync::LazyLock, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
@@ -8,12 +8,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    Call, Context, Dialect, Message, Posting, Request, Response, answer, canonical,
+    Call, Context, Dialect, Message, Posting, Request, Response, Table, answer,
     json::{Fields, Query},
-    only, own_pattern, ultimate_catalogue,
+    only,
 };
 use crate::{
     access,
+    catalogue::Catalogue,
     error::Error,
     model::{Attributes, Secret, State, TopicPattern, Webhook},
     operation::{Asked, Change, Draft, Operation, Outcome, PageRequest, Selector, TopicChange},
@@ -70,23 +71,24 @@ impl Dialect for Ultimate {
         place(path).is_some()
     }
 
-    fn decode(&self, request: &Request) -> Vec<Call> {
-        vec![Call { credentials: credentials(request), operation: self.operation(request) }]
+    fn decode(&self, request: &Request, catalogue: &Catalogue) -> Vec<Call> {
+        vec![Call { credentials: credentials(request), operation: self.operation(request, catalogue) }]
     }
 
     fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response {
-        match only(results).and_then(|outcome| self.success(outcome, context.request)) {
+        match only(results).and_then(|outcome| self.success(outcome, context)) {
             Ok(body) => answer(StatusCode::OK, JSON, &body),
             Err(error) => failure(&error, context.request),
         }
     }
 
-    fn topics(&self) -> &'static [(&'static str, &'static str)] {
-        ultimate_catalogue::TOPICS
+    fn table(&self) -> &'static Table {
+        static TABLE: LazyLock<Table> = LazyLock::new(|| Table::read(include_str!("ultimate_topics.json")));
+        &TABLE
     }
 
     fn message(&self, posting: &Posting<'_>) -> Result<Message, Error> {
-        let body = Bytes::from(as_wordpress(posting.event.payload.as_bytes())?);
+        let body = Bytes::from(as_wordpress(posting.payload.as_bytes())?);
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Ok(Message { headers, body })
@@ -140,16 +142,18 @@ fn credentials(request: &Request) -> Vec<Secret> {
 }
 
 impl Ultimate {
-    fn operation(&self, request: &Request) -> Result<Operation, Error> {
+    fn operation(&self, request: &Request, catalogue: &Catalogue) -> Result<Operation, Error> {
         let asked = Asked { tenant: None, dialect: Some(NAME) };
         let one = |id: Option<u64>| id.map(Selector::Number).ok_or(Error::NotFound("webhook"));
         match (place(request.uri().path()), request.method().as_str()) {
             (Some(Place::Auth | Place::Hooks), "GET") => Ok(Operation::Identify),
             (Some(Place::Webhooks), "GET") => Ok(Operation::ListWebhooks(asked, PageRequest::all())),
-            (Some(Place::Webhooks), "POST") => Ok(Operation::CreateWebhook(asked, self.draft(request)?)),
+            (Some(Place::Webhooks), "POST") => {
+                Ok(Operation::CreateWebhook(asked, self.draft(request, catalogue)?))
+            }
             (Some(Place::Webhook(id)), "GET") => Ok(Operation::GetWebhook(asked, one(id)?)),
             (Some(Place::Webhook(id)), "PUT" | "PATCH" | "POST") => {
-                Ok(Operation::UpdateWebhook(asked, one(id)?, self.change(request)?))
+                Ok(Operation::UpdateWebhook(asked, one(id)?, self.change(request, catalogue)?))
             }
             (Some(Place::Webhook(id)), "DELETE") => Ok(Operation::DeleteWebhook(asked, one(id)?)),
             // WordPress knows no 405: no route matches.
@@ -157,7 +161,7 @@ impl Ultimate {
         }
     }
 
-    fn draft(&self, request: &Request) -> Result<Draft, Error> {
+    fn draft(&self, request: &Request, catalogue: &Catalogue) -> Result<Draft, Error> {
         let mut fields = Fields::of(request)?;
         if !missing(&fields).is_empty() {
             return Err(Error::invalid(MISSING, "is required"));
@@ -170,7 +174,7 @@ impl Ultimate {
         }
         let name = long_enough("name", fields.required("name")?)?;
         let url = fields.required("webhook_url")?;
-        let event = self.pattern(&fields.required("event")?)?;
+        let event = self.pattern(&fields.required("event")?, catalogue)?;
         Ok(Draft {
             name: Some(name),
             attributes,
@@ -180,7 +184,7 @@ impl Ultimate {
         })
     }
 
-    fn change(&self, request: &Request) -> Result<Change, Error> {
+    fn change(&self, request: &Request, catalogue: &Catalogue) -> Result<Change, Error> {
         let mut fields = Fields::of(request)?;
         let mut change = Change::default();
         if let Some(name) = fields.text("name")? {
@@ -188,7 +192,7 @@ impl Ultimate {
         }
         change.url = fields.text("webhook_url")?;
         if let Some(event) = fields.text("event")? {
-            change.topics = Some(TopicChange::All(vec![self.pattern(&event)?]));
+            change.topics = Some(TopicChange::All(vec![self.pattern(&event, catalogue)?]));
         }
         change.active = fields.value("active").map(|value| is_true(&value));
         for name in KEPT {
@@ -205,14 +209,14 @@ impl Ultimate {
         }
     }
 
-    fn pattern(&self, event: &str) -> Result<TopicPattern, Error> {
-        let topic = canonical(self, event).ok_or_else(|| Error::UnknownTopic(event.to_owned()))?;
+    fn pattern(&self, event: &str, catalogue: &Catalogue) -> Result<TopicPattern, Error> {
+        let topic = catalogue.canonical(self, event).ok_or_else(|| Error::UnknownTopic(event.to_owned()))?;
         Ok(TopicPattern::One(topic))
     }
 
     /// An object, its fields in the order of the model's.
-    fn view(&self, webhook: &Webhook) -> Value {
-        let event = webhook.topics.first().map(|pattern| own_pattern(self, pattern));
+    fn view(&self, webhook: &Webhook, catalogue: &Catalogue) -> Value {
+        let event = webhook.topics.first().map(|pattern| catalogue.own_pattern(self, pattern));
         let kept = |name: &str, default: Value| webhook.attributes.get(name).cloned().unwrap_or(default);
         json!({
             "name": webhook.name,
@@ -232,16 +236,38 @@ impl Ultimate {
         })
     }
 
-    fn success(&self, outcome: Outcome, request: &Request) -> Result<Value, Error> {
+    /// Slug, name, description and a full sample payload of each event.
+    fn hooks(&self, catalogue: &Catalogue) -> Value {
+        let mut hooks = serde_json::Map::new();
+        for entry in self.table().topics() {
+            let mut hook = json!({
+                "name": entry.more.get("title"),
+                "desc": entry.more.get("desc"),
+                "payload": self.table().sample(entry),
+            });
+            if let Some(arguments) = entry.more.get("deprecated_args") {
+                hook["deprecated_args"] = arguments.clone();
+            }
+            hooks.insert(entry.name.clone(), hook);
+        }
+        for (name, topic) in catalogue.custom_names(self) {
+            let sample = catalogue.sample(self, &topic.topic).unwrap_or_else(|| json!({}));
+            let hook = json!({ "name": topic.topic, "desc": topic.description, "payload": sample });
+            hooks.insert(name.to_owned(), hook);
+        }
+        hooks.into()
+    }
+
+    fn success(&self, outcome: Outcome, context: Context<'_>) -> Result<Value, Error> {
+        let Context { request, catalogue, .. } = context;
         Ok(match outcome {
             Outcome::Identified(tenant) => match place(request.uri().path()) {
-                Some(Place::Hooks) => serde_json::from_str(ultimate_catalogue::HOOKS)
-                    .map_err(|error| Error::Internal(format!("the catalogue: {error}")))?,
+                Some(Place::Hooks) => self.hooks(catalogue),
                 _ => json!({ "success": true, "label": tenant.name, "message": "Welcome to our API" }),
             },
-            Outcome::WebhookCreated(webhook) | Outcome::Webhook(webhook) => self.view(&webhook),
+            Outcome::WebhookCreated(webhook) | Outcome::Webhook(webhook) => self.view(&webhook, catalogue),
             Outcome::Webhooks(page) => {
-                let views = page.items.iter().map(|webhook| self.view(webhook)).collect();
+                let views = page.items.iter().map(|webhook| self.view(webhook, catalogue)).collect();
                 Value::Array(listed(views, &Query::of(request)))
             }
             // What the database answers to a deletion.
@@ -378,8 +404,6 @@ fn failure(error: &Error, request: &Request) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Map;
-
     use super::*;
 
     #[test]
@@ -393,14 +417,5 @@ mod tests {
         let (read, expected): (Value, Value) =
             (serde_json::from_str(&written).unwrap(), serde_json::from_str(payload).unwrap());
         assert_eq!(read, expected);
-    }
-
-    #[test]
-    fn every_topic_is_told_of() {
-        let hooks: Map<String, Value> = serde_json::from_str(ultimate_catalogue::HOOKS).unwrap();
-        let told: Vec<_> = hooks.keys().map(String::as_str).collect();
-        let topics: Vec<_> = ultimate_catalogue::TOPICS.iter().map(|(_, own)| *own).collect();
-        assert_eq!(told, topics);
-        assert!(hooks.values().all(|hook| hook["payload"]["wu_version"] == "2.4.10"));
     }
 }

@@ -1,22 +1,27 @@
 //! Our own API, `/v1`: JSON, bearer keys, RFC 9457 problems, cursor pagination.
 
+use std::{collections::BTreeMap, sync::LazyLock};
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header::CONTENT_TYPE};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    Call, Context, Dialect, Message, Posting, Request, Response,
+    Call, Context, Dialect, Message, Posting, Request, Response, Table,
     json::{Fields, Query},
     only, v1_views,
 };
 use crate::{
     access,
+    catalogue::Catalogue,
     error::Error,
-    model::{EventId, Header, MAX_PAYLOAD, Payload, Secret, TenantId, TopicPattern},
-    operation::{Asked, Change, Draft, NewEvent, Operation, Outcome, PageRequest, Selector, TopicChange},
+    model::{EventId, Header, MAX_DEPTH, MAX_PAYLOAD, Payload, Secret, TenantId, TopicPattern},
+    operation::{
+        Asked, Change, Draft, NewEvent, Operation, Outcome, PageRequest, Selector, TopicChange, TopicDraft,
+    },
     verdict::Rules,
 };
 
@@ -37,9 +42,9 @@ impl Dialect for V1 {
         true
     }
 
-    fn decode(&self, request: &Request) -> Vec<Call> {
+    fn decode(&self, request: &Request, catalogue: &Catalogue) -> Vec<Call> {
         let credentials = access::bearer(request.headers()).into_iter().collect();
-        vec![Call { credentials, operation: operation(request) }]
+        vec![Call { credentials, operation: operation(request, catalogue) }]
     }
 
     fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response {
@@ -52,8 +57,9 @@ impl Dialect for V1 {
         }
     }
 
-    fn topics(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
+    fn table(&self) -> &'static Table {
+        static TABLE: LazyLock<Table> = LazyLock::new(|| Table::read(include_str!("v1_topics.json")));
+        &TABLE
     }
 
     fn message(&self, posting: &Posting<'_>) -> Result<Message, Error> {
@@ -67,7 +73,7 @@ impl Dialect for V1 {
         let event = posting.event;
         let timestamp = event.occurred_at.unwrap_or(event.accepted_at);
         let head = Head { id: &event.id, r#type: event.topic.as_str(), timestamp };
-        let body = event.payload.in_envelope(&head, "data")?;
+        let body = posting.payload.in_envelope(&head, "data")?;
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(granted) = &posting.target.credentials {
@@ -84,7 +90,7 @@ impl Dialect for V1 {
     }
 }
 
-fn operation(request: &Request) -> Result<Operation, Error> {
+fn operation(request: &Request, catalogue: &Catalogue) -> Result<Operation, Error> {
     let path = request.uri().path();
     let mut parts = path.strip_prefix('/').unwrap_or(path).split('/');
     if parts.next() != Some("v1") {
@@ -94,9 +100,10 @@ fn operation(request: &Request) -> Result<Operation, Error> {
     let method = request.method().as_str();
     match (method, parts.as_slice()) {
         ("GET", ["health"]) => Ok(Operation::CheckHealth),
-        ("POST", ["events"]) => publish(request.body()),
+        ("POST", ["events"]) => publish(request.body(), catalogue),
+        (_, ["topics", ..]) => topics_desk(request, method, &parts[1..]),
         (_, ["tenants", ..]) => tenants(request, method, &parts[1..]),
-        (_, ["webhooks", ..]) => webhooks(request, method, &parts[1..]),
+        (_, ["webhooks", ..]) => webhooks(request, catalogue, method, &parts[1..]),
         ("GET", ["deliveries", id]) => {
             let id = id.parse().map_err(|_| Error::NotFound("delivery"))?;
             Ok(Operation::GetDelivery(asked(request)?, id))
@@ -112,6 +119,47 @@ fn operation(request: &Request) -> Result<Operation, Error> {
         (_, ["health" | "events" | "credentials"] | ["deliveries", _]) => Err(Error::MethodNotAllowed),
         _ => Err(Error::NotFound("path")),
     }
+}
+
+fn topics_desk(request: &Request, method: &str, parts: &[&str]) -> Result<Operation, Error> {
+    let topic = |text: &str| text.parse().map_err(|_| Error::NotFound("topic"));
+    match (method, parts) {
+        ("GET", []) => Ok(Operation::ListTopics(page(request)?)),
+        ("GET", [name]) => Ok(Operation::GetTopic(topic(name)?)),
+        ("PUT", [name]) => Ok(Operation::PutTopic(topic_draft(request, name)?)),
+        ("DELETE", [name]) => Ok(Operation::DeleteTopic(topic(name)?)),
+        (_, [] | [_]) => Err(Error::MethodNotAllowed),
+        _ => Err(Error::NotFound("path")),
+    }
+}
+
+fn topic_draft(request: &Request, name: &str) -> Result<TopicDraft, Error> {
+    let mut fields = Fields::of(request)?;
+    let mut map = |name: &str| match fields.value(name) {
+        None => Ok(Map::new()),
+        Some(Value::Object(map)) => Ok(map),
+        Some(_) => Err(Error::invalid(name, "must be an object by dialect")),
+    };
+    let text = |(dialect, name): (String, Value)| match name {
+        Value::String(name) if !name.is_empty() => Ok((dialect, name)),
+        _ => Err(Error::invalid("names", "must be texts by dialect")),
+    };
+    let names = map("names")?.into_iter().map(text).collect::<Result<_, _>>()?;
+    let samples = map("samples")?.into_iter().collect();
+    let description = fields.text("description")?;
+    if description.as_ref().is_some_and(|text| text.chars().count() > 1000) {
+        return Err(Error::invalid("description", "must be at most 1,000 characters"));
+    }
+    let draft = TopicDraft {
+        topic: name.parse().map_err(Error::field("topic"))?,
+        description,
+        schema: fields.value("schema"),
+        names,
+        sample: fields.value("sample"),
+        samples,
+    };
+    fields.end()?;
+    Ok(draft)
 }
 
 fn tenants(request: &Request, method: &str, parts: &[&str]) -> Result<Operation, Error> {
@@ -146,14 +194,21 @@ fn tenants(request: &Request, method: &str, parts: &[&str]) -> Result<Operation,
     }
 }
 
-fn webhooks(request: &Request, method: &str, parts: &[&str]) -> Result<Operation, Error> {
+fn webhooks(
+    request: &Request,
+    catalogue: &Catalogue,
+    method: &str,
+    parts: &[&str],
+) -> Result<Operation, Error> {
     let id = |text: &str| text.parse().map_err(|_| Error::NotFound("webhook"));
     let which = |text: &str| id(text).map(Selector::Id);
     match (method, parts) {
-        ("POST", []) => register(request),
+        ("POST", []) => register(request, catalogue),
         ("GET", []) => Ok(Operation::ListWebhooks(asked(request)?, page(request)?)),
         ("GET", [id]) => Ok(Operation::GetWebhook(asked(request)?, which(id)?)),
-        ("PATCH", [id]) => Ok(Operation::UpdateWebhook(asked(request)?, which(id)?, change(request)?)),
+        ("PATCH", [id]) => {
+            Ok(Operation::UpdateWebhook(asked(request)?, which(id)?, change(request, catalogue)?))
+        }
         ("DELETE", [id]) => Ok(Operation::DeleteWebhook(asked(request)?, which(id)?)),
         ("POST", [id, "secret", "rotate"]) => Ok(Operation::RotateSecret(asked(request)?, which(id)?)),
         ("GET", [text, "deliveries"]) => {
@@ -190,24 +245,24 @@ fn read_cursor(text: &str) -> Option<String> {
     String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()
 }
 
-fn register(request: &Request) -> Result<Operation, Error> {
+fn register(request: &Request, catalogue: &Catalogue) -> Result<Operation, Error> {
     let mut fields = Fields::of(request)?;
     let asked = Asked { tenant: fields.parsed("tenant")?, dialect: None };
     let name = name(&mut fields)?;
     let url = fields.required("url")?;
-    let topics = topics(&mut fields)?.ok_or_else(|| Error::invalid("topics", "is required"))?;
+    let topics = topics(&mut fields, catalogue)?.ok_or_else(|| Error::invalid("topics", "is required"))?;
     let headers = headers(&mut fields)?.unwrap_or_default();
     let draft = Draft { name, headers, signed: true, ..Draft::new(NAME, url, topics) };
     fields.end()?;
     Ok(Operation::CreateWebhook(asked, draft))
 }
 
-fn change(request: &Request) -> Result<Change, Error> {
+fn change(request: &Request, catalogue: &Catalogue) -> Result<Change, Error> {
     let mut fields = Fields::of(request)?;
     let change = Change {
         name: fields.has("name").then(|| name(&mut fields)).transpose()?,
         url: fields.text("url")?,
-        topics: topics(&mut fields)?.map(TopicChange::All),
+        topics: topics(&mut fields, catalogue)?.map(TopicChange::All),
         headers: headers(&mut fields)?,
         active: fields.flag("active")?,
         ..Change::default()
@@ -224,14 +279,15 @@ fn name(fields: &mut Fields) -> Result<Option<String>, Error> {
     Ok(name)
 }
 
-fn topics(fields: &mut Fields) -> Result<Option<Vec<TopicPattern>>, Error> {
+fn topics(fields: &mut Fields, catalogue: &Catalogue) -> Result<Option<Vec<TopicPattern>>, Error> {
     let Some(names) = fields.texts("topics")? else { return Ok(None) };
     if names.is_empty() || names.len() > MAX_LIST {
         return Err(Error::invalid("topics", "must name 1 to 100 topics"));
     }
     let pattern = |name: String| match name.as_str() {
         TopicPattern::ALL => Ok(TopicPattern::All),
-        own => super::topic(own)
+        own => catalogue
+            .topic(own)
             .map(TopicPattern::One)
             .ok_or_else(|| Error::invalid("topics", format!("no topic is called {name:?}"))),
     };
@@ -269,6 +325,8 @@ struct EventBody<'a> {
     topic: String,
     #[serde(borrow, default)]
     payload: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    payloads: BTreeMap<String, &'a RawValue>,
     #[serde(default)]
     id: Option<String>,
     #[serde(default)]
@@ -279,7 +337,7 @@ fn is_batch(body: &[u8]) -> bool {
     body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[')
 }
 
-fn publish(body: &[u8]) -> Result<Operation, Error> {
+fn publish(body: &[u8], catalogue: &Catalogue) -> Result<Operation, Error> {
     let malformed = |error: serde_json::Error| Error::Malformed(format!("not valid JSON: {error}"));
     let whole: &RawValue = serde_json::from_slice(body).map_err(malformed)?;
     let items: Vec<&RawValue> =
@@ -287,7 +345,7 @@ fn publish(body: &[u8]) -> Result<Operation, Error> {
     if items.is_empty() || items.len() > MAX_BATCH {
         return Err(Error::invalid("", "must be one event or an array of 1 to 100"));
     }
-    let events: Vec<_> = items.into_iter().map(new_event).collect();
+    let events: Vec<_> = items.into_iter().map(|item| new_event(item, catalogue)).collect();
     match <[_; 1]>::try_from(events) {
         // A single event that cannot be read is the whole request's failure.
         Ok([event]) if !is_batch(body) => Ok(Operation::Publish(vec![Ok(event?)])),
@@ -296,22 +354,36 @@ fn publish(body: &[u8]) -> Result<Operation, Error> {
     }
 }
 
-fn new_event(raw: &RawValue) -> Result<NewEvent, Error> {
+fn new_event(raw: &RawValue, catalogue: &Catalogue) -> Result<NewEvent, Error> {
     let event = match serde_json::from_str::<EventBody<'_>>(raw.get()) {
         // An array of the fields' values would do for serde.
         Ok(event) if raw.get().starts_with('{') => event,
         _ => return Err(not_an_event(raw)),
     };
-    if event.payload.is_some_and(|payload| payload.get().len() > MAX_PAYLOAD) {
+    let all = || event.payload.iter().chain(event.payloads.values());
+    if all().map(|payload| payload.get().len()).sum::<usize>() > MAX_PAYLOAD {
         return Err(Error::TooLarge("the payload must be at most 262,144 bytes".into()));
     }
+    if let Some(name) = event.payloads.keys().find(|name| super::named(name).is_err()) {
+        return Err(Error::invalid("payloads", format!("no dialect is called {name:?}")));
+    }
+    let payloads = event.payloads.into_iter().map(|(name, raw)| Ok((name, payload("payloads", raw)?)));
     Ok(NewEvent {
         tenant: event.tenant.map(|text| text.parse().map_err(Error::field("tenant"))).transpose()?,
         id: event.id.map(|text| text.parse().map_err(Error::field("id"))).transpose()?,
-        topic: super::topic(&event.topic).ok_or(Error::UnknownTopic(event.topic))?,
-        payload: event.payload.map_or(Payload::null(), Payload::from_raw),
+        topic: catalogue.topic(&event.topic).ok_or(Error::UnknownTopic(event.topic))?,
+        payload: event.payload.map_or(Ok(Payload::null()), |raw| payload("payload", raw))?,
+        payloads: payloads.collect::<Result<_, Error>>()?,
         occurred_at: event.occurred_at,
     })
+}
+
+fn payload(field: &str, raw: &RawValue) -> Result<Payload, Error> {
+    let payload = Payload::from_raw(raw);
+    if payload.depth() > MAX_DEPTH {
+        return Err(Error::invalid(field, format!("must not be nested deeper than {MAX_DEPTH} levels")));
+    }
+    Ok(payload)
 }
 
 /// What is wrong with an event, by its first field that is: the quick way of reading it does not say.
@@ -323,6 +395,9 @@ fn not_an_event(raw: &RawValue) -> Error {
         fields.text("id")?;
         time(&mut fields, "occurred_at")?;
         fields.value("payload");
+        if fields.value("payloads").is_some_and(|payloads| !payloads.is_object()) {
+            return Err(Error::invalid("payloads", "must be an object of payloads by dialect"));
+        }
         fields.end()
     };
     wrong().err().unwrap_or_else(|| Error::Malformed("not an event, or a field of it is there twice".into()))

@@ -10,7 +10,7 @@ use super::{Context, Response, answer, v1::write_cursor};
 use crate::{
     error::Error,
     model::{Delivery, KeyRecord, State, Tenant, Webhook},
-    operation::{Outcome, Page, Receipt},
+    operation::{Outcome, Page, Receipt, TopicEntry},
 };
 
 const JSON: &str = "application/json";
@@ -28,6 +28,8 @@ pub(super) fn success(outcome: Outcome) -> Response {
             (StatusCode::CREATED, view)
         }
         Outcome::Keys(page) => (StatusCode::OK, page_view(&page, key_view)),
+        Outcome::Topics(page) => (StatusCode::OK, page_view(&page, topic_view)),
+        Outcome::Topic(topic) => (StatusCode::OK, whole_topic_view(&topic)),
         Outcome::SessionOpened(_) => (StatusCode::CREATED, json!({})),
         Outcome::Switched(count) => (StatusCode::OK, json!(count)),
         Outcome::WebhookCreated(webhook) => (StatusCode::CREATED, with_secret(&webhook)),
@@ -87,6 +89,23 @@ fn page_view<T>(page: &Page<T>, view: impl FnMut(&T) -> Value) -> Value {
 
 fn tenant_view(tenant: &Tenant) -> Value {
     json!({ "id": tenant.id, "name": tenant.name, "created_at": tenant.created_at })
+}
+
+fn topic_view(topic: &TopicEntry) -> Value {
+    json!({
+        "topic": topic.topic, "description": topic.description, "custom": topic.custom.is_some(),
+        "names": topic.names,
+    })
+}
+
+fn whole_topic_view(topic: &TopicEntry) -> Value {
+    let mut view = topic_view(topic);
+    view["schema"] = topic.schema.clone();
+    view["sample"] = topic.sample.clone();
+    view["samples"] = json!(topic.samples);
+    view["created_at"] = json!(topic.custom.as_ref().map(|custom| custom.created_at));
+    view["updated_at"] = json!(topic.custom.as_ref().map(|custom| custom.updated_at));
+    view
 }
 
 fn key_view(key: &KeyRecord) -> Value {

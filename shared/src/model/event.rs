@@ -1,10 +1,10 @@
 //! Events: what happened, accepted once.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::Error as _};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -13,6 +13,9 @@ use crate::error::Error;
 
 /// The longest payload that is accepted, in bytes of JSON.
 pub const MAX_PAYLOAD: usize = 256 * 1024;
+
+/// How deep a payload's objects and lists may lie in each other: as deep as every form of message can be.
+pub const MAX_DEPTH: usize = 100;
 
 /// A JSON value, kept as the very bytes that were published: numbers keep their digits, objects their order.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,6 +30,32 @@ impl Payload {
     /// Takes valid JSON from the parser.
     pub fn from_raw(raw: &RawValue) -> Self {
         Self(Bytes::copy_from_slice(raw.get().as_bytes()))
+    }
+
+    /// How deep its objects and lists lie in each other.
+    ///
+    /// ```
+    /// use postrider::model::Payload;
+    /// assert_eq!(Payload::from_store(&br#"{"a": [1, {"b": "[[["}]}"#[..]).depth(), 3);
+    /// assert_eq!(Payload::null().depth(), 0);
+    /// ```
+    pub fn depth(&self) -> usize {
+        let (mut depth, mut deepest, mut in_text, mut escaped) = (0, 0, false, false);
+        for byte in &self.0 {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_text = !in_text,
+                _ if in_text => {}
+                b'{' | b'[' => {
+                    depth += 1;
+                    deepest = deepest.max(depth);
+                }
+                b'}' | b']' => depth -= 1,
+                _ => {}
+            }
+        }
+        deepest
     }
 
     /// Takes the bytes that a store kept of an earlier [`Payload`].
@@ -74,6 +103,22 @@ impl std::fmt::Debug for Payload {
     }
 }
 
+impl Serialize for Payload {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_slice(&self.0).map_err(S::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<RawValue>::deserialize(deserializer).map(|raw| Self::from_raw(&raw))
+    }
+}
+
+/// Payloads for single dialects, by the dialect's name.
+pub type Payloads = BTreeMap<String, Payload>;
+
 /// What happened, as it was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -87,6 +132,8 @@ pub struct Event {
     pub topic: Topic,
     /// What it says.
     pub payload: Payload,
+    /// What it says to single dialects instead.
+    pub payloads: Payloads,
     /// When it happened, if the publisher said.
     pub occurred_at: Option<Timestamp>,
     /// When we took it.
@@ -96,11 +143,18 @@ pub struct Event {
 }
 
 impl Event {
+    /// What it says to a dialect.
+    pub fn payload_for(&self, dialect: &str) -> &Payload {
+        self.payloads.get(dialect).unwrap_or(&self.payload)
+    }
+
     /// Whether publishing `other` again under the same id is a mere repetition.
     pub fn repeats(&self, other: &Self) -> bool {
         self.topic == other.topic
             && self.occurred_at == other.occurred_at
             && self.payload.means(&other.payload)
+            && self.payloads.keys().eq(other.payloads.keys())
+            && self.payloads.values().zip(other.payloads.values()).all(|(a, b)| a.means(b))
     }
 }
 

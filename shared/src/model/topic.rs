@@ -1,8 +1,10 @@
 //! Topics: event types, `resource.action` in canonical form, whatever a dialect calls them.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::BadId;
 
@@ -102,6 +104,32 @@ impl TryFrom<String> for TopicPattern {
     fn try_from(text: String) -> Result<Self, BadId> {
         if text == Self::ALL { Ok(Self::All) } else { text.parse().map(Self::One) }
     }
+}
+
+/// What an operator says of a topic: one of his own, or more about a documented one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CustomTopic {
+    /// Its canonical name.
+    pub topic: Topic,
+    /// What happened, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// A JSON Schema that its payloads must fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Value>,
+    /// Names in dialects that have none of their own for it, by the dialect's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<String, String>,
+    /// A sample payload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Value>,
+    /// Sample payloads for single dialects.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub samples: BTreeMap<String, Value>,
+    /// When it was first said.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
 }
 
 #[cfg(test)]

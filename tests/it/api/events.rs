@@ -216,18 +216,28 @@ async fn an_event_without_an_id_gets_one() {
 }
 
 #[tokio::test]
-async fn a_payload_may_be_as_deep_as_it_is_long() {
+async fn a_payload_may_be_a_hundred_levels_deep() {
     let (world, receiver) = (World::shared(), Receiver::ok().await);
     let tenant = world.tenant("deep").await;
     tenant.webhook(&receiver.url("/"), &["*"]).await;
-    let payload = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    let body = Bytes::from(format!(r#"{{"id":"deep","topic":"order.created","payload":{payload}}}"#));
-    for _ in 0..2 {
+    let publish = async |depth: usize, field: &str| {
+        let payload = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let body = format!(r#"{{"topic":"order.created",{field}{payload}}}"#);
+        let body = if field.ends_with('{') { format!("{body}}}") } else { body };
+        let body = body.replacen(r#""payloads":{"#, r#""payloads":{"sapo":"#, 1);
         let none = HeaderMap::new();
-        let answer = tenant.client.send_bytes(Method::POST, "/v1/events", Some(body.clone()), &none).await;
-        assert_eq!(answer.expect(202)["deliveries"], 1, "nothing takes it apart, so nothing overflows");
+        tenant.client.send_bytes(Method::POST, "/v1/events", Some(Bytes::from(body)), &none).await
+    };
+    for (field, named) in [(r#""payload":"#, "payload"), (r#""payloads":{"#, "payloads")] {
+        for depth in [101, 100_000] {
+            let refused = publish(depth, field).await.expect(422);
+            assert_eq!(refused["field"], named, "{refused}");
+        }
+        assert_eq!(publish(100, field).await.expect(202)["deliveries"], 1);
     }
-    assert!(String::from_utf8_lossy(&receiver.first().await.body).contains(&payload));
+    let deepest = "[".repeat(100) + &"]".repeat(100);
+    let arrived = receiver.wait(2).await;
+    assert!(arrived.iter().any(|request| String::from_utf8_lossy(&request.body).contains(&deepest)));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use postrider::{
     error::Error,
-    model::{Event, MAX_PAYLOAD, Payload, WebhookId},
+    model::{Event, MAX_PAYLOAD, Payload, Payloads, WebhookId},
     ports::Accepted,
 };
 
@@ -50,7 +50,12 @@ async fn an_event_is_found_as_it_was_accepted(world: &World) {
 }
 
 async fn an_event_may_have_hardly_anything(world: &World) {
-    let plain = Event { payload: Payload::null(), occurred_at: None, ..event_at(&tenant_id(), &[], now()) };
+    let plain = Event {
+        payload: Payload::null(),
+        payloads: Payloads::new(),
+        occurred_at: None,
+        ..event_at(&tenant_id(), &[], now())
+    };
     kept(world, &Arc::new(plain)).await;
 }
 

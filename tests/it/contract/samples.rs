@@ -129,6 +129,7 @@ pub(crate) fn event_at(tenant: &TenantId, webhooks: &[WebhookId], at: Timestamp)
         uid,
         topic: topic("order.created"),
         payload: Payload::from_store(r#"{ "price": 1.10, "b": 1, "a": "é\u00e9" }"#.as_bytes()),
+        payloads: [("sapo".to_owned(), Payload::from_store(r#"{ "id": 1.10 }"#.as_bytes()))].into(),
         occurred_at: Some(at - secs(60)),
         accepted_at: at,
         webhooks: Arc::from(webhooks),
