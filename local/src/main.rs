@@ -85,7 +85,8 @@ async fn run(args: Args) -> Result<(), Failed> {
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     let inspector = Arc::new(Inspector::default());
-    tasks.spawn(http::serve(listener, template.routes, ports.clone(), inspector, stop.clone()));
+    let (routes, served) = (template.routes, ports.clone());
+    tasks.spawn(http::serve(listener, routes, served, post.clone(), inspector, stop.clone()));
     tasks.spawn(pump::run(source, template.batch_size, ports.clone(), post, stop.clone()));
     tasks.spawn(schedule::run(template.schedule, ports, housekeeping, stop.clone()));
     tasks.close();

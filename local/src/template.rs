@@ -12,6 +12,7 @@ pub(crate) enum Function {
     Registration,
     Credentials,
     Publish,
+    Testing,
 }
 
 impl Function {
@@ -20,6 +21,7 @@ impl Function {
             "RegistrationFunction" => Some(Self::Registration),
             "CredentialsFunction" => Some(Self::Credentials),
             "PublishFunction" => Some(Self::Publish),
+            "TestingFunction" => Some(Self::Testing),
             _ => None,
         }
     }

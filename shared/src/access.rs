@@ -137,6 +137,7 @@ fn needs(operation: &Operation) -> (Scope, Option<&TenantId>) {
         | Operation::UpdateWebhook(..)
         | Operation::DeleteWebhook(..)
         | Operation::RotateSecret(..)
+        | Operation::SendTest(..)
         | Operation::GrantCredentials { .. }
         | Operation::ListDeliveries(..)
         | Operation::GetDelivery(..) => (Scope::Manage, None),

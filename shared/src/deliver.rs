@@ -22,6 +22,11 @@ pub const LEASE: SignedDuration = SignedDuration::from_secs(90);
 /// After what time a sweep takes up a retry whose queue message got lost.
 const GRACE: SignedDuration = SignedDuration::from_secs(120);
 
+/// What marks a test event, in every dialect.
+const TEST: HeaderName = HeaderName::from_static("webhook-test");
+/// Who asked for a test waits for it: an HTTP API gives up after 30 s.
+const TEST_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// A delivery with nobody to go to any more, or all that became of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Done {
@@ -94,7 +99,7 @@ async fn park(ports: &Ports, mut delivery: Delivery) -> Result<Done, Error> {
     Ok(Done::Parked)
 }
 
-async fn exchange(post: &dyn Post, dialect: &dyn Dialect, posting: &Posting<'_>) -> Exchange {
+pub(crate) async fn exchange(post: &dyn Post, dialect: &dyn Dialect, posting: &Posting<'_>) -> Exchange {
     match outgoing(dialect, posting) {
         Ok(message) => post.post(message).await,
         Err(error) => {
@@ -115,7 +120,11 @@ fn outgoing(dialect: &dyn Dialect, posting: &Posting<'_>) -> Result<Outgoing, Er
         headers.insert(name, value);
     }
     signing::sign(&mut headers, &posting.event.id, posting.now, &body, &webhook.secrets)?;
-    let Rules { timeout, connect_timeout, .. } = *dialect.rules();
+    let Rules { mut timeout, connect_timeout, .. } = *dialect.rules();
+    if posting.is_test {
+        headers.insert(TEST, HeaderValue::from_static("true"));
+        timeout = timeout.min(TEST_TIMEOUT);
+    }
     Ok(Outgoing { url: webhook.url.shared(), headers, body, timeout, connect_timeout })
 }
 
@@ -163,7 +172,8 @@ async fn settle(
     Ok(Done::Attempted(delivery.state))
 }
 
-fn attempt(exchange: Exchange, verdict: Verdict, number: u32, at: Timestamp) -> Attempt {
+/// An exchange as it is kept.
+pub(crate) fn attempt(exchange: Exchange, verdict: Verdict, number: u32, at: Timestamp) -> Attempt {
     let Exchange { phases, address, result } = exchange;
     let (failure, detail, reply) = match result {
         Ok(answer) if verdict == Verdict::Delivered => (None, None, Some(answer.reply)),

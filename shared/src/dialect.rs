@@ -9,6 +9,7 @@ mod shipstream_rpc;
 mod table;
 mod tiki;
 mod ultimate;
+mod ultimate_list;
 mod v1;
 mod v1_views;
 mod xml;
@@ -114,6 +115,10 @@ pub trait Dialect: Sync {
     /// Whether its messages are numbered, one after the other for each webhook.
     fn is_counted(&self) -> bool {
         false
+    }
+    /// Of which topic a test event is a sample, where the API has one for the purpose.
+    fn test_topic(&self) -> Option<Topic> {
+        None
     }
     /// Whether an operator may give a topic this name in it.
     fn may_name(&self, _: &str) -> bool {

@@ -11,27 +11,30 @@ use crate::{
     error::Error,
     history,
     operation::{Operation, Outcome},
-    ports::Ports,
-    publish, tenants, topics, webhooks,
+    ports::{Ports, Post},
+    publish, tenants, testing, topics, webhooks,
 };
 
 /// Which operations a function does: each has the rights that these need, and no others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Desk {
+#[derive(Clone, Copy)]
+pub enum Desk<'a> {
     /// Tenants, keys, webhooks, and the record of deliveries.
     Registration,
     /// What receivers authenticate us by.
     Credentials,
     /// Events.
     Publish,
+    /// Test events: the one desk with a way out.
+    Testing(&'a dyn Post),
 }
 
-impl Operation {
-    fn desk(&self) -> Desk {
-        match self {
-            Self::GrantCredentials { .. } => Desk::Credentials,
-            Self::Publish(_) => Desk::Publish,
-            _ => Desk::Registration,
+impl Desk<'_> {
+    fn does(self, operation: &Operation) -> bool {
+        match operation {
+            Operation::GrantCredentials { .. } => matches!(self, Desk::Credentials),
+            Operation::Publish(_) => matches!(self, Desk::Publish),
+            Operation::SendTest(..) => matches!(self, Desk::Testing(_)),
+            _ => matches!(self, Desk::Registration),
         }
     }
 }
@@ -39,7 +42,7 @@ impl Operation {
 static NOTHING_ADDED: LazyLock<Catalogue> = LazyLock::new(Catalogue::default);
 
 /// Answers a request, whatever it is.
-pub async fn answer(ports: &Ports, desk: Desk, request: &Request) -> Response {
+pub async fn answer(ports: &Ports, desk: Desk<'_>, request: &Request) -> Response {
     let dialect = dialect::of(request);
     let incident = ports.dice.uuid(ports.clock.now());
     let known = ports.store.catalogue().await;
@@ -61,7 +64,7 @@ pub async fn answer(ports: &Ports, desk: Desk, request: &Request) -> Response {
 
 async fn one(
     ports: &Ports,
-    desk: Desk,
+    desk: Desk<'_>,
     dialect: &dyn Dialect,
     call: Call,
     unknown: Option<Error>,
@@ -92,10 +95,15 @@ async fn one(
     }
     let operation = call.operation?;
     access::authorise(&principal, &operation)?;
-    if operation.desk() != desk {
+    if !desk.does(&operation) {
         return Err(Error::NotFound("path"));
     }
-    perform(ports, &principal, operation).await
+    match (operation, desk) {
+        (Operation::SendTest(asked, which, test), Desk::Testing(post)) => {
+            testing::send(ports, post, &principal, &asked, &which, test).await
+        }
+        (operation, _) => perform(ports, &principal, operation).await,
+    }
 }
 
 async fn perform(ports: &Ports, principal: &Principal, operation: Operation) -> Result<Outcome, Error> {
@@ -137,5 +145,6 @@ async fn perform(ports: &Ports, principal: &Principal, operation: Operation) -> 
             history::list(ports, principal, &asked, webhook, &page).await
         }
         Operation::GetDelivery(asked, id) => history::get(ports, principal, &asked, id).await,
+        Operation::SendTest(..) => Err(Error::NotFound("path")),
     }
 }

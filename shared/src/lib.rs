@@ -33,6 +33,7 @@ pub mod sealing;
 pub mod signing;
 pub mod sweep;
 pub mod tenants;
+pub mod testing;
 pub mod topics;
 pub mod verdict;
 pub mod webhooks;

@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::{
     error::Error,
     model::{
-        Attributes, CustomTopic, Delivery, DeliveryId, EventId, Format, Header, KeyId, KeyRecord, Payload,
-        Payloads, Scope, Secret, Tenant, TenantId, Topic, TopicPattern, Webhook, WebhookId,
+        Attempt, Attributes, CustomTopic, Delivery, DeliveryId, EventId, Format, Header, KeyId, KeyRecord,
+        Payload, Payloads, Scope, Secret, Tenant, TenantId, Topic, TopicPattern, Webhook, WebhookId,
     },
 };
 
@@ -70,6 +70,8 @@ pub enum Operation {
     DeleteWebhook(Asked, Selector),
     /// Give a webhook a new signing secret; the old one signs on for a while.
     RotateSecret(Asked, Selector),
+    /// Send a webhook a test event at once.
+    SendTest(Asked, Selector, TestDraft),
     /// Grant the credentials that deliveries authenticate with.
     GrantCredentials {
         /// For whom.
@@ -250,6 +252,15 @@ pub struct NewEvent {
     pub occurred_at: Option<Timestamp>,
 }
 
+/// What a test event is to be; nothing said: a sample of what the webhook subscribes to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TestDraft {
+    /// Of which topic.
+    pub topic: Option<Topic>,
+    /// To where instead of the webhook's own URL: one not yet saved, for instance.
+    pub url: Option<String>,
+}
+
 /// Which part of a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PageRequest {
@@ -325,6 +336,8 @@ pub enum Outcome {
     Webhooks(Page<Webhook>),
     /// A new signing secret, shown now.
     SecretRotated(Webhook),
+    /// A test event was sent.
+    Tested(Box<Tested>),
     /// It is deleted.
     Deleted,
     /// The credentials are in force.
@@ -335,6 +348,17 @@ pub enum Outcome {
     Deliveries(Page<Delivery>),
     /// A delivery.
     Delivery(Box<Delivery>),
+}
+
+/// A test event that was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tested {
+    /// The webhook's number within its tenant.
+    pub number: u64,
+    /// Of which topic it was a sample.
+    pub topic: Topic,
+    /// How it went.
+    pub attempt: Attempt,
 }
 
 /// An accepted event.

@@ -3,7 +3,7 @@
 //!
 //! A store's verbs are steps of a use case, not rows of a table: that is how an engine can do each in one write.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -146,6 +146,8 @@ pub trait Webhooks: Send + Sync {
 
     /// The webhooks that an event of this topic goes to, in whatever state; none: there is no such tenant.
     async fn matching(&self, tenant: &TenantId, topic: &Topic) -> Result<Option<Arc<[WebhookId]>>, Error>;
+    /// The dialects in which some of the tenant's webhooks are; of those that are gone, nothing.
+    async fn dialects(&self, tenant: &TenantId, ids: &[WebhookId]) -> Result<BTreeSet<String>, Error>;
     /// A webhook with what a delivery to it needs. An engine may answer from a cache of a few seconds.
     async fn target(&self, tenant: &TenantId, id: WebhookId) -> Result<Option<Arc<Target>>, Error>;
     /// Keeps what the tenant grants us; false: there is no such tenant.

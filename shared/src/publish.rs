@@ -94,17 +94,18 @@ async fn see_to_needs(ports: &Ports, catalogue: &Catalogue, event: &Event) -> Re
         Some((dialect.name(), lack))
     };
     let lacks: Vec<_> = dialect::ALL.iter().filter_map(lack).collect();
-    if lacks.is_empty() {
+    if lacks.is_empty() || event.webhooks.is_empty() {
         return Ok(());
     }
-    for &webhook in &*event.webhooks {
-        let Some(target) = ports.store.target(&event.tenant, webhook).await? else { continue };
-        if let Some((dialect, lack)) = lacks.iter().find(|(name, _)| *name == target.webhook.dialect) {
-            let field = if event.payloads.contains_key(*dialect) { "payloads" } else { "payload" };
-            return Err(Error::invalid(field, format!("{lack}, for a webhook of the dialect {dialect}")));
+    let dialects = ports.store.dialects(&event.tenant, &event.webhooks).await?;
+    match lacks.into_iter().find(|(name, _)| dialects.contains(*name)) {
+        None => Ok(()),
+        Some((dialect, lack)) => {
+            let own = event.payloads.contains_key(dialect);
+            let field = if own { format!("payloads/{dialect}") } else { "payload".to_owned() };
+            Err(Error::invalid(field, format!("{lack}: it goes to a webhook of the dialect {dialect}")))
         }
     }
-    Ok(())
 }
 
 fn settle(

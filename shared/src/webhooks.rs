@@ -231,7 +231,13 @@ async fn edit(
     Err(Error::Conflict("somebody else is changing this webhook; try again".into()))
 }
 
-async fn find(ports: &Ports, tenant: &TenantId, asked: &Asked, which: &Selector) -> Result<Webhook, Error> {
+/// The webhook that a request names.
+pub(crate) async fn find(
+    ports: &Ports,
+    tenant: &TenantId,
+    asked: &Asked,
+    which: &Selector,
+) -> Result<Webhook, Error> {
     let found = match (which, asked.dialect) {
         (Selector::Id(id), _) => ports.store.webhook(tenant, *id).await?,
         (Selector::Number(number), _) => ports.store.numbered(tenant, *number).await?,
@@ -242,7 +248,8 @@ async fn find(ports: &Ports, tenant: &TenantId, asked: &Asked, which: &Selector)
     found.filter(in_it).ok_or(Error::NotFound("webhook"))
 }
 
-fn target(ports: &Ports, url: &str) -> Result<TargetUrl, Error> {
+/// A URL to deliver to, as the operator's policy allows.
+pub(crate) fn target(ports: &Ports, url: &str) -> Result<TargetUrl, Error> {
     TargetUrl::parse(url, ports.policy.allow_private_targets).map_err(Error::field("url"))
 }
 

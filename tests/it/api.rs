@@ -5,4 +5,6 @@ mod events;
 mod keys;
 pub(crate) mod paging;
 mod tenants;
+mod testing;
+mod topics;
 mod webhooks;

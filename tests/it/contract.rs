@@ -13,6 +13,7 @@ mod restart;
 mod samples;
 mod stranded;
 mod tenants;
+mod topics;
 mod webhooks;
 
 use std::{

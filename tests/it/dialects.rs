@@ -7,3 +7,4 @@ mod shipstream;
 mod tiki;
 mod together;
 mod ultimate;
+mod verifiers;

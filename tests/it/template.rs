@@ -88,17 +88,20 @@ fn what_the_dialects_serve_is_in_the_template() {
         "health",
         "secret",
         "rotate",
+        "topics",
+        "order.created",
+        "test",
         "acme",
         "abcdefgh01234567",
         &webhook,
         &delivery,
     ];
-    let wordpress = ["wp-json", "wu", "v2", "webhook", "webhooks", "auth", "hooks", "7"];
+    let wordpress = ["wp-json", "wu", "v2", "webhook", "webhooks", "auth", "hooks", "7", "test"];
     let rpc = ["/api/jsonrpc", "/api/jsonrpc/"].map(str::to_owned);
     let others =
         ["admin", "conexion", "v1", "webhooks", "webhook", "webhooks.json", "count.json", number, &object];
     let mut served = 0;
-    for path in paths(&own, 5).into_iter().chain(paths(&others, 4)).chain(paths(&wordpress, 5)).chain(rpc) {
+    for path in paths(&own, 5).into_iter().chain(paths(&others, 4)).chain(paths(&wordpress, 6)).chain(rpc) {
         for method in METHODS.iter().filter(|method| is_served(method, &path)) {
             served += 1;
             let found = routes.iter().any(|(m, pattern, _)| m == method && means(pattern, &path));
@@ -159,9 +162,14 @@ fn filled(pattern: &str, tenant: &Tenant) -> String {
         Some("admin") => "7.json".to_owned(),
         Some("wp-json") => "7".to_owned(),
         Some("conexion") => format!("{:024x}.json", 7),
+        Some("wp-admin") => String::new(),
         _ if pattern.contains("/deliveries/") => format!("dlv_{:064x}", 1),
         _ => format!("wh_{:032x}", 1),
     };
     let tenant = if pattern.ends_with("{tenant}") { "nobody-of-that-name" } else { &tenant.id };
-    pattern.replace("{id}", &id).replace("{tenant}", tenant).replace("{key}", "abcdefgh01234567")
+    pattern
+        .replace("{id}", &id)
+        .replace("{tenant}", tenant)
+        .replace("{key}", "abcdefgh01234567")
+        .replace("{topic}", "order.created")
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 const LONGEST: usize = 500;
 
 /// A package, and what it may not depend on; a name that ends in `-` or `_` stands for all that begin with it.
-const NEVER: [(&str, &[&str]); 11] = [
+const NEVER: [(&str, &[&str]); 12] = [
     (
         "postrider",
         &["tokio", "aws-config", "aws-sdk-", "aws_", "lambda_", "rusqlite", "hyper", "reqwest", "postrider-"],
@@ -37,6 +37,7 @@ const NEVER: [(&str, &[&str]); 11] = [
     ("publish", FUNCTION),
     ("delivery", FUNCTION),
     ("scheduler", FUNCTION),
+    ("testing", FUNCTION),
     ("local", &["lambda_runtime"]),
 ];
 const FUNCTION: &[&str] = &[
@@ -47,6 +48,7 @@ const FUNCTION: &[&str] = &[
     "publish",
     "delivery",
     "scheduler",
+    "testing",
     "local",
 ];
 /// Crates that nothing but a program may use.

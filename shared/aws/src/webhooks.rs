@@ -1,6 +1,6 @@
 //! Webhooks: `tenant#T` / `webhook#W`, and `tenant#T` / `number#N` to find them by.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{KeysAndAttributes, Put, TransactWriteItem, Update};
@@ -21,6 +21,8 @@ use crate::{
 
 /// How often adding a webhook is tried anew when others of its tenant are added at the same time.
 const TRIES: usize = 20;
+/// Keys of one `BatchGetItem` at most.
+const READ_AT_ONCE: usize = 100;
 
 fn webhook_key(tenant: &TenantId, id: WebhookId) -> Item {
     key(partition(tenant), format!("webhook#{id}"))
@@ -254,6 +256,27 @@ impl Webhooks for Engine {
 
     async fn matching(&self, tenant: &TenantId, topic: &Topic) -> Result<Option<Arc<[WebhookId]>>, Error> {
         self.subscribed(tenant, topic).await
+    }
+
+    async fn dialects(&self, tenant: &TenantId, ids: &[WebhookId]) -> Result<BTreeSet<String>, Error> {
+        let table = &self.0.settings.webhooks_table;
+        let mut dialects = BTreeSet::new();
+        for some in ids.chunks(READ_AT_ONCE) {
+            let keys = KeysAndAttributes::builder()
+                .set_keys(Some(some.iter().map(|id| webhook_key(tenant, *id)).collect()))
+                .projection_expression("dialect")
+                .build()
+                .map_err(|_| odd("keys"))?;
+            let read = self.0.db.batch_get_item().request_items(table, keys).send().await;
+            let read = read.map_err(fault("reading dialects"))?;
+            if read.unprocessed_keys.is_some_and(|keys| !keys.is_empty()) {
+                return Err(Error::Unavailable("reading dialects: throttled".into()));
+            }
+            for item in read.responses.unwrap_or_default().remove(table).unwrap_or_default() {
+                dialects.insert(item.text("dialect")?.to_owned());
+            }
+        }
+        Ok(dialects)
     }
 
     async fn target(&self, tenant: &TenantId, id: WebhookId) -> Result<Option<Arc<Target>>, Error> {

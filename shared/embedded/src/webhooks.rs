@@ -1,6 +1,6 @@
 //! Webhooks: what they are, what they subscribe to, and what a delivery needs of them.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use postrider::{
@@ -255,6 +255,18 @@ impl Webhooks for Engine {
         let found = query.await?;
         self.0.matching.put(asked, generation, found.clone());
         Ok(found)
+    }
+
+    async fn dialects(&self, tenant: &TenantId, ids: &[WebhookId]) -> Result<BTreeSet<String>, Error> {
+        let (tenant, ids) = (tenant.clone(), ids.to_vec());
+        let query = self.read(move |db| {
+            let mut find = db.prepare_cached("SELECT dialect FROM webhooks WHERE tenant = ? AND id = ?")?;
+            let of = |id: &WebhookId| {
+                find.query_row(params![tenant.as_str(), id.0.as_bytes()], |row| row.get(0)).optional()
+            };
+            ids.iter().map(of).filter_map(Result::transpose).collect()
+        });
+        query.await
     }
 
     async fn target(&self, tenant: &TenantId, id: WebhookId) -> Result<Option<Arc<Target>>, Error> {

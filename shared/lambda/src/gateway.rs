@@ -70,7 +70,7 @@ pub fn encode(response: Response) -> http::Response<Body> {
 }
 
 /// What an HTTP function does with an event.
-pub async fn answer(ports: &Ports, desk: Desk, event: lambda_http::Request) -> http::Response<Body> {
+pub async fn answer(ports: &Ports, desk: Desk<'_>, event: lambda_http::Request) -> http::Response<Body> {
     encode(door::answer(ports, desk, &request(event)).await)
 }
 

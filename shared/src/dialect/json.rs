@@ -96,6 +96,11 @@ impl Query {
         Self(url::form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }
 
+    /// Those of a form in the body (`application/x-www-form-urlencoded`).
+    pub(super) fn of_form(request: &Request) -> Self {
+        Self(url::form_urlencoded::parse(request.body()).into_owned().collect())
+    }
+
     /// One parameter.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())

@@ -112,10 +112,7 @@ impl Dialect for Sapo {
         let resource = posting.event.topic.resource();
         let (content_type, body) = match webhook.format {
             Format::Json => (JSON, payload.clone()),
-            Format::Xml => {
-                let root = resource.replace('_', "-");
-                ("application/xml; charset=utf-8", Bytes::from(xml::document(&root, payload)?))
-            }
+            Format::Xml => ("application/xml; charset=utf-8", Bytes::from(xml::document(resource, payload)?)),
         };
         let mut headers = HeaderMap::with_capacity(16);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -96,6 +96,10 @@ impl Dialect for ShipStream {
         true
     }
 
+    fn test_topic(&self) -> Option<Topic> {
+        self.table().canonical("test:ping").cloned()
+    }
+
     fn lack(&self, _: &Topic, payload: &Payload) -> Option<String> {
         fields(payload.as_bytes()).is_none().then(|| "must be an object".to_owned())
     }

@@ -11,13 +11,16 @@ use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, Table, answer,
     json::{Fields, Query},
     only,
+    ultimate_list::listed,
 };
 use crate::{
     access,
     catalogue::Catalogue,
     error::Error,
-    model::{Attributes, Secret, State, TopicPattern, Webhook},
-    operation::{Asked, Change, Draft, Operation, Outcome, PageRequest, Selector, TopicChange},
+    model::{Attributes, Secret, State, Topic, TopicPattern, Webhook},
+    operation::{
+        Asked, Change, Draft, Operation, Outcome, PageRequest, Selector, TestDraft, Tested, TopicChange,
+    },
     retry,
     verdict::{Rules, Success},
 };
@@ -44,18 +47,28 @@ const RULES: Rules = Rules {
 enum Place {
     Webhooks,
     Webhook(Option<u64>),
+    Test(Option<u64>),
+    Ajax,
     Auth,
     Hooks,
     Nowhere,
 }
 
+/// Where WordPress's own pages send their forms.
+const AJAX: &str = "/wp-admin/admin-ajax.php";
+
 fn place(path: &str) -> Option<Place> {
+    if path == AJAX {
+        return Some(Place::Ajax);
+    }
     let rest = path.strip_prefix("/wp-json/wu/v2").filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
     let parts: Vec<_> = rest.trim_matches('/').split('/').collect();
     Some(match parts[..] {
         // The documents print the plural, its source registers the singular.
         ["webhook" | "webhooks"] => Place::Webhooks,
         ["webhook" | "webhooks", id] => Place::Webhook(id.parse().ok()),
+        // Not in its source, whose button sends a form; a client without a browser needs a door too.
+        ["webhook" | "webhooks", id, "test"] => Place::Test(id.parse().ok()),
         ["auth"] => Place::Auth,
         ["hooks"] => Place::Hooks,
         _ => Place::Nowhere,
@@ -135,6 +148,11 @@ fn credentials(request: &Request) -> Vec<Secret> {
         let in_query = names.iter().find_map(|name| query.get(name)).map(str::to_owned);
         in_query.or_else(|| names.iter().find_map(|name| body.as_mut()?.text(name).ok().flatten()))
     };
+    let form = matches!(place(request.uri().path()), Some(Place::Ajax)).then(|| Query::of_form(request));
+    let mut find = |names: [&str; 2]| {
+        let in_form = || names.iter().find_map(|name| form.as_ref()?.get(name)).map(str::to_owned);
+        find(names).or_else(in_form)
+    };
     match (find(["api_key", "api-key"]), find(["api_secret", "api-secret"])) {
         (Some(key), Some(secret)) => vec![Secret::new(format!("prk_{key}_{secret}"))],
         _ => Vec::new(),
@@ -156,9 +174,23 @@ impl Ultimate {
                 Ok(Operation::UpdateWebhook(asked, one(id)?, self.change(request, catalogue)?))
             }
             (Some(Place::Webhook(id)), "DELETE") => Ok(Operation::DeleteWebhook(asked, one(id)?)),
+            (Some(Place::Test(id)), "POST") => Ok(Operation::SendTest(asked, one(id)?, TestDraft::default())),
+            (Some(Place::Ajax), "POST") => self.form(asked, &Query::of_form(request), catalogue),
             // WordPress knows no 405: no route matches.
             _ => Err(Error::NotFound("path")),
         }
+    }
+
+    /// Send Test Event, with the address and the event as its page shows them, saved or not.
+    fn form(&self, asked: Asked, form: &Query, catalogue: &Catalogue) -> Result<Operation, Error> {
+        let said = |name: &str| form.get(name).filter(|text| !text.is_empty());
+        if said("action") != Some("wu_send_test_event") {
+            return Err(Error::invalid("action", "must be wu_send_test_event"));
+        }
+        let id = said("webhook_id").and_then(|id| id.parse().ok()).ok_or(Error::NotFound("webhook"))?;
+        let topic = said("webhook_event").map(|event| self.topic(event, catalogue)).transpose()?;
+        let test = TestDraft { topic, url: said("webhook_url").map(str::to_owned) };
+        Ok(Operation::SendTest(asked, Selector::Number(id), test))
     }
 
     fn draft(&self, request: &Request, catalogue: &Catalogue) -> Result<Draft, Error> {
@@ -209,9 +241,12 @@ impl Ultimate {
         }
     }
 
+    fn topic(&self, event: &str, catalogue: &Catalogue) -> Result<Topic, Error> {
+        catalogue.canonical(self, event).ok_or_else(|| Error::UnknownTopic(event.to_owned()))
+    }
+
     fn pattern(&self, event: &str, catalogue: &Catalogue) -> Result<TopicPattern, Error> {
-        let topic = catalogue.canonical(self, event).ok_or_else(|| Error::UnknownTopic(event.to_owned()))?;
-        Ok(TopicPattern::One(topic))
+        self.topic(event, catalogue).map(TopicPattern::One)
     }
 
     /// An object, its fields in the order of the model's.
@@ -270,6 +305,7 @@ impl Ultimate {
                 let views = page.items.iter().map(|webhook| self.view(webhook, catalogue)).collect();
                 Value::Array(listed(views, &Query::of(request)))
             }
+            Outcome::Tested(tested) => tested_view(&tested, request),
             // What the database answers to a deletion.
             Outcome::Deleted => json!(1),
             other => {
@@ -278,6 +314,20 @@ impl Ultimate {
             }
         })
     }
+}
+
+/// What the page shows: the receiver's answer, or why there was none. The id is as the caller had it.
+fn tested_view(tested: &Tested, request: &Request) -> Value {
+    let said = match &tested.attempt.reply {
+        Some(reply) => reply.body.as_str(),
+        None => tested.attempt.detail.as_deref().unwrap_or_default(),
+    };
+    let id = match place(request.uri().path()) {
+        Some(Place::Ajax) => json!(tested.number.to_string()),
+        _ => json!(tested.number),
+    };
+    // The page puts it in its markup: `htmlentities` in its source.
+    json!({ "response": html_escape::encode_quoted_attribute(said), "id": id })
 }
 
 const REQUIRED: [&str; 4] = ["name", "webhook_url", "event", "integration"];
@@ -318,44 +368,6 @@ fn is_true(value: &Value) -> bool {
 
 fn date(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S").to_string()
-}
-
-/// What a list's parameters leave: those of the table's columns, `search`, `orderby`, `order`, `offset`, `number`.
-fn listed(mut views: Vec<Value>, query: &Query) -> Vec<Value> {
-    const COLUMNS: [&str; 8] =
-        ["id", "name", "webhook_url", "event", "event_count", "active", "hidden", "integration"];
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        Value::Bool(flag) => u8::from(*flag).to_string(),
-        other => other.to_string(),
-    };
-    for column in COLUMNS {
-        if let Some(asked) = query.get(column) {
-            let asked = match asked {
-                "true" => "1",
-                "false" => "0",
-                other => other,
-            };
-            views.retain(|view| text(&view[column]) == asked);
-        }
-    }
-    if let Some(words) = query.get("search").filter(|words| !words.is_empty()) {
-        let words = words.to_lowercase();
-        views.retain(|view| {
-            ["name", "webhook_url", "event"].iter().any(|c| text(&view[*c]).to_lowercase().contains(&words))
-        });
-    }
-    let by =
-        query.get("orderby").filter(|by| COLUMNS.contains(by) || by.starts_with("date_")).unwrap_or("id");
-    views.sort_by(|a, b| match (a[by].as_u64(), b[by].as_u64()) {
-        (Some(a), Some(b)) => a.cmp(&b),
-        _ => text(&a[by]).cmp(&text(&b[by])),
-    });
-    if query.get("order").is_some_and(|order| order.eq_ignore_ascii_case("desc")) {
-        views.reverse();
-    }
-    let count = |name: &str| query.get(name).and_then(|text| text.parse().ok());
-    views.into_iter().skip(count("offset").unwrap_or_default()).take(count("number").unwrap_or(100)).collect()
 }
 
 /// `{"code", "message", "data": {"status"}}`, `WordPress`'s and the plugin's own.

@@ -18,9 +18,10 @@ use crate::{
     access,
     catalogue::Catalogue,
     error::Error,
-    model::{EventId, Header, MAX_DEPTH, MAX_PAYLOAD, Payload, Secret, TenantId, TopicPattern},
+    model::{EventId, Header, MAX_DEPTH, MAX_PAYLOAD, Payload, Secret, TenantId, Topic, TopicPattern},
     operation::{
-        Asked, Change, Draft, NewEvent, Operation, Outcome, PageRequest, Selector, TopicChange, TopicDraft,
+        Asked, Change, Draft, NewEvent, Operation, Outcome, PageRequest, Selector, TestDraft, TopicChange,
+        TopicDraft,
     },
     verdict::Rules,
 };
@@ -211,10 +212,14 @@ fn webhooks(
         }
         ("DELETE", [id]) => Ok(Operation::DeleteWebhook(asked(request)?, which(id)?)),
         ("POST", [id, "secret", "rotate"]) => Ok(Operation::RotateSecret(asked(request)?, which(id)?)),
+        ("POST", [id, "test"]) => {
+            let test = TestDraft { topic: test_topic(request, catalogue)?, url: None };
+            Ok(Operation::SendTest(asked(request)?, which(id)?, test))
+        }
         ("GET", [text, "deliveries"]) => {
             Ok(Operation::ListDeliveries(asked(request)?, id(text)?, page(request)?))
         }
-        (_, [] | [_] | [_, "secret", "rotate"] | [_, "deliveries"]) => Err(Error::MethodNotAllowed),
+        (_, [] | [_] | [_, "secret", "rotate"] | [_, "deliveries" | "test"]) => Err(Error::MethodNotAllowed),
         _ => Err(Error::NotFound("path")),
     }
 }
@@ -269,6 +274,17 @@ fn change(request: &Request, catalogue: &Catalogue) -> Result<Change, Error> {
     };
     fields.end()?;
     Ok(change)
+}
+
+/// The topic that a test event is to be of; a request without a body leaves it open.
+fn test_topic(request: &Request, catalogue: &Catalogue) -> Result<Option<Topic>, Error> {
+    if request.body().is_empty() {
+        return Ok(None);
+    }
+    let mut fields = Fields::of(request)?;
+    let name = fields.text("topic")?;
+    fields.end()?;
+    name.map(|name| catalogue.topic(&name).ok_or(Error::UnknownTopic(name))).transpose()
 }
 
 fn name(fields: &mut Fields) -> Result<Option<String>, Error> {

@@ -10,7 +10,7 @@ use super::{Context, Response, answer, v1::write_cursor};
 use crate::{
     error::Error,
     model::{Delivery, KeyRecord, State, Tenant, Webhook},
-    operation::{Outcome, Page, Receipt, TopicEntry},
+    operation::{Outcome, Page, Receipt, Tested, TopicEntry},
 };
 
 const JSON: &str = "application/json";
@@ -30,6 +30,7 @@ pub(super) fn success(outcome: Outcome) -> Response {
         Outcome::Keys(page) => (StatusCode::OK, page_view(&page, key_view)),
         Outcome::Topics(page) => (StatusCode::OK, page_view(&page, topic_view)),
         Outcome::Topic(topic) => (StatusCode::OK, whole_topic_view(&topic)),
+        Outcome::Tested(tested) => (StatusCode::OK, tested_view(&tested)),
         Outcome::SessionOpened(_) => (StatusCode::CREATED, json!({})),
         Outcome::Switched(count) => (StatusCode::OK, json!(count)),
         Outcome::WebhookCreated(webhook) => (StatusCode::CREATED, with_secret(&webhook)),
@@ -156,6 +157,11 @@ fn delivery_view(delivery: &Delivery, whole: bool) -> Value {
         view["attempts"] = json!(delivery.attempts);
     }
     view
+}
+
+fn tested_view(tested: &Tested) -> Value {
+    let delivered = tested.attempt.failure.is_none();
+    json!({ "topic": tested.topic, "delivered": delivered, "attempt": tested.attempt })
 }
 
 fn status_of(error: &Error) -> StatusCode {

@@ -21,7 +21,7 @@ use crate::error::Error;
 /// Levels of JSON at most: as many as serde reads.
 const MAX_DEPTH: usize = 128;
 
-/// A document of one value. Numbers keep their digits, objects their order and even their repetitions.
+/// A document of one value, whose root is named by `root` as any field is by its key. Numbers keep their digits, objects their order and even their repetitions.
 pub(super) fn document(root: &str, json: &[u8]) -> Result<Vec<u8>, Error> {
     let value: &RawValue = serde_json::from_slice(json).map_err(unreadable)?;
     let mut writer = Writer::new(Vec::with_capacity(json.len() * 2));

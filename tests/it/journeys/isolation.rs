@@ -76,6 +76,10 @@ fn walks(owner: &Tenant, key: &str, webhook: &str, delivery: &str) -> Vec<Walk> 
             Some(json!({})),
             404,
         ),
+        walk("POST /v1/webhooks/{id}/test", format!("{webhook}/test"), Some(json!({})), 404),
+        walk("POST /v1/webhooks/{id}/test", format!("{webhook}/test?{named}"), Some(json!({})), 403),
+        walk("PUT /v1/topics/{topic}", "/v1/topics/order.created", Some(json!({})), 403),
+        walk("DELETE /v1/topics/{topic}", "/v1/topics/order.created", None, 403),
         walk("GET /v1/webhooks/{id}/deliveries", format!("{webhook}/deliveries"), None, 404),
         walk("GET /v1/webhooks/{id}/deliveries", format!("{webhook}/deliveries?{named}"), None, 403),
         walk("GET /v1/deliveries/{id}", format!("/v1/deliveries/{delivery}"), None, 404),
@@ -145,12 +149,19 @@ fn numbered_walks() -> Vec<Walk> {
             404,
         ),
         walk("DELETE /wp-json/wu/v2/webhooks/{id}", "/wp-json/wu/v2/webhooks/6", None, 404),
+        walk("POST /wp-json/wu/v2/webhook/{id}/test", "/wp-json/wu/v2/webhook/6/test", None, 404),
+        walk("POST /wp-json/wu/v2/webhooks/{id}/test", "/wp-json/wu/v2/webhooks/6/test", None, 404),
     ]
 }
 
 /// Routes on which a stranger acts on its own things alone: what follows shows that the owner's stay.
-const OWN: [&str; 19] = [
+const OWN: [&str; 22] = [
     "GET /v1/health",
+    // The catalogue is everybody's.
+    "GET /v1/topics",
+    "GET /v1/topics/{topic}",
+    // Tested below: it takes a form.
+    "POST /wp-admin/admin-ajax.php",
     "GET /integration/v1/webhooks",
     "POST /integration/v1/webhooks",
     "PUT /integration/v1/webhooks/credentials",

@@ -1,0 +1,91 @@
+//! Test events: a sample, sent at once and told of at once. Nothing is queued, counted or kept.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::{
+    access::Principal,
+    deliver,
+    dialect::{self, Dialect, Posting},
+    error::Error,
+    model::{DeliveryId, Event, Payload, Payloads, Topic, TopicPattern, Webhook},
+    operation::{Asked, Outcome, Selector, TestDraft, Tested},
+    ports::{Ports, Post, Target},
+    verdict, webhooks,
+};
+
+/// What a webhook that subscribes to everything is sent.
+const PING: &str = "test.ping";
+
+/// Sends a webhook, active or not, a test event.
+pub async fn send(
+    ports: &Ports,
+    post: &dyn Post,
+    principal: &Principal,
+    asked: &Asked,
+    which: &Selector,
+    draft: TestDraft,
+) -> Result<Outcome, Error> {
+    let tenant = principal.tenant_for(asked.tenant.as_ref())?;
+    let mut webhook = webhooks::find(ports, &tenant, asked, which).await?;
+    if let Some(url) = &draft.url {
+        webhook.url = webhooks::target(ports, url)?;
+    }
+    let credentials = match ports.store.target(&tenant, webhook.id).await? {
+        Some(target) => target.credentials.clone(),
+        None => None,
+    };
+    let dialect = dialect::named(&webhook.dialect)?;
+    let catalogue = ports.store.catalogue().await?;
+    let topic = draft.topic.map_or_else(|| topic_for(dialect, &webhook), Ok)?;
+    let sample = catalogue.sample(dialect, &topic).unwrap_or_else(|| json!({}));
+    let event = event(ports, &webhook, topic, &sample)?;
+    let target = Target { webhook, credentials };
+    let posting = Posting {
+        target: &target,
+        event: &event,
+        topic: catalogue.own_name(dialect, &event.topic).unwrap_or(event.topic.as_str()),
+        payload: &event.payload,
+        is_test: true,
+        delivery: DeliveryId { webhook: target.webhook.id, event: event.uid },
+        attempt: 1,
+        // Outside of the numbering, in which a receiver looks for gaps.
+        sequence: Some(0),
+        now: event.accepted_at,
+    };
+    let exchange = deliver::exchange(post, dialect, &posting).await;
+    let verdict = verdict::judge(&exchange, dialect.rules().success, ports.clock.now());
+    let attempt = deliver::attempt(exchange, verdict, 1, event.accepted_at);
+    Ok(Outcome::Tested(Box::new(Tested { number: target.webhook.number, topic: event.topic, attempt })))
+}
+
+/// The dialect's own kind of test, or else the first topic of the webhook.
+fn topic_for(dialect: &dyn Dialect, webhook: &Webhook) -> Result<Topic, Error> {
+    if let Some(topic) = dialect.test_topic() {
+        return Ok(topic);
+    }
+    match webhook.topics.first() {
+        Some(TopicPattern::One(topic)) => Ok(topic.clone()),
+        Some(TopicPattern::All) | None => {
+            PING.parse().map_err(|error| Error::Internal(format!("a topic of ours: {error}")))
+        }
+    }
+}
+
+fn event(ports: &Ports, webhook: &Webhook, topic: Topic, sample: &serde_json::Value) -> Result<Event, Error> {
+    let now = ports.clock.now();
+    let uid = ports.dice.uuid(now);
+    let id = format!("evt_test_{}", uid.simple());
+    Ok(Event {
+        tenant: webhook.tenant.clone(),
+        id: id.parse().map_err(|error| Error::Internal(format!("an event id of ours: {error}")))?,
+        uid,
+        topic,
+        payload: Payload::from_store(sample.to_string()),
+        payloads: Payloads::new(),
+        occurred_at: Some(now),
+        accepted_at: now,
+        webhooks: Arc::from([webhook.id]),
+    })
+}
