@@ -9,7 +9,7 @@ use crate::{
     dialect::{self, Dialect, Message, Posting},
     error::Error,
     hint::Hint,
-    model::{Attempt, Delivery, DeliveryState, Event, Failure, State},
+    model::{Attempt, Delivery, DeliveryState, Event, Failure, State, Tally},
     ports::{Claim, MAX_DELAY, Outgoing, Ports, Post, Sending, Target},
     publish::AGAIN_AFTER,
     retry, signing,
@@ -82,7 +82,7 @@ pub async fn deliver(
         now,
     };
     let exchange = exchange(post, dialect, &posting).await;
-    settle(ports, delivery, &target, exchange, dialect.rules(), hint.attempt, now).await
+    settle(ports, delivery, &target, exchange, dialect, hint.attempt, now).await
 }
 
 /// Whether nobody else can be making this attempt, so that it need not be claimed with a write: it comes
@@ -134,11 +134,11 @@ async fn settle(
     mut delivery: Delivery,
     target: &Target,
     exchange: Exchange,
-    rules: &Rules,
+    dialect: &dyn Dialect,
     number: u32,
     began: Timestamp,
 ) -> Result<Done, Error> {
-    let now = ports.clock.now();
+    let (now, rules) = (ports.clock.now(), dialect.rules());
     let verdict = judge(&exchange, rules.success, now);
     delivery.add(attempt(exchange, verdict, number, began));
     let delay = match verdict {
@@ -159,6 +159,9 @@ async fn settle(
         return Ok(Done::Nothing);
     }
     log(&delivery, verdict);
+    if dialect.is_tallied() {
+        tally(ports, &delivery).await;
+    }
     if verdict == Verdict::Gone {
         let webhook = &target.webhook;
         webhooks::disable(ports, &webhook.tenant, webhook.id, "the receiver answered 410 Gone").await?;
@@ -170,6 +173,20 @@ async fn settle(
         }
     }
     Ok(Done::Attempted(delivery.state))
+}
+
+/// Counts the event at its receiver's first answer, and notes a failure. A count is not worth an attempt: what cannot
+/// be counted is only logged.
+async fn tally(ports: &Ports, delivery: &Delivery) {
+    let Some((last, before)) = delivery.attempts.split_last() else { return };
+    let first_answer = last.reply.is_some() && before.iter().all(|attempt| attempt.reply.is_none());
+    let more = Tally { sent: u64::from(first_answer), failed_at: last.failure.map(|_| last.at) };
+    if more == Tally::default() {
+        return;
+    }
+    if let Err(error) = ports.store.add_to_tally(delivery.id.webhook, more).await {
+        tracing::warn!(%error, fault = error.fault(), delivery = %delivery.id, "an event was not counted");
+    }
 }
 
 /// An exchange as it is kept.

@@ -112,8 +112,16 @@ pub trait Dialect: Sync {
     fn is_exclusive(&self) -> bool {
         false
     }
+    /// Whether a tenant may not have two webhooks of one topic and one URL.
+    fn refuses_twins(&self) -> bool {
+        false
+    }
     /// Whether its messages are numbered, one after the other for each webhook.
     fn is_counted(&self) -> bool {
+        false
+    }
+    /// Whether it shows how many events a webhook was sent, and when one last failed.
+    fn is_tallied(&self) -> bool {
         false
     }
     /// Of which topic a test event is a sample, where the API has one for the purpose.

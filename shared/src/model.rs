@@ -14,4 +14,4 @@ pub use ids::{BadId, DeliveryId, EventId, KeyId, TenantId, WebhookId};
 pub use secret::{Credentials, KeyHash, Secret, SigningSecret};
 pub use tenant::{KeyRecord, Scope, Tenant};
 pub use topic::{CustomTopic, Topic, TopicPattern};
-pub use webhook::{Attributes, Format, Header, State, TargetUrl, Webhook};
+pub use webhook::{Attributes, Format, Header, State, Tally, TargetUrl, Webhook};

@@ -18,8 +18,8 @@ use crate::{
     error::Error,
     hint::Hint,
     model::{
-        Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, KeyHash, KeyId, KeyRecord, Tenant,
-        TenantId, Topic, Webhook, WebhookId,
+        Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, KeyHash, KeyId, KeyRecord, Tally,
+        Tenant, TenantId, Topic, Webhook, WebhookId,
     },
     operation::{Page, PageRequest},
     verdict::Exchange,
@@ -214,6 +214,10 @@ pub trait Deliveries: Send + Sync {
     /// A delivery's place among those of its webhook that were asked about: 1, 2 and so on without a gap, and the
     /// same whenever it is asked.
     async fn sequence(&self, id: DeliveryId) -> Result<u64, Error>;
+    /// Adds to a webhook's tally: events to those sent; a failure takes the place of the last.
+    async fn add_to_tally(&self, webhook: WebhookId, more: Tally) -> Result<(), Error>;
+    /// The tallies of webhooks, each in its place.
+    async fn tallies(&self, webhooks: &[WebhookId]) -> Result<Vec<Tally>, Error>;
     /// Finds a delivery of the tenant.
     async fn delivery(&self, tenant: &TenantId, id: DeliveryId) -> Result<Option<Delivery>, Error>;
     /// A webhook's deliveries, newest first.

@@ -4,9 +4,11 @@ use jiff::SignedDuration;
 
 use crate::{
     access::Principal,
-    dialect,
+    dialect::{self, Dialect},
     error::Error,
-    model::{Header, SigningSecret, State, TargetUrl, TenantId, Topic, TopicPattern, Webhook, WebhookId},
+    model::{
+        Header, SigningSecret, State, Tally, TargetUrl, TenantId, Topic, TopicPattern, Webhook, WebhookId,
+    },
     operation::{Asked, Change, Draft, Outcome, PageRequest, Selector},
     ports::{Added, Ports},
 };
@@ -45,9 +47,11 @@ pub async fn create(
         headers: distinct(draft.headers)?,
         state: if draft.active { State::Active } else { State::Paused },
         secrets,
+        tally: Tally::default(),
         created_at: now,
         updated_at: now,
     };
+    refuse_twin(ports, &webhook).await?;
     let quota = ports.policy.webhooks_per_tenant;
     let exclusive = dialect::named(draft.dialect)?.is_exclusive();
     match ports.store.add_webhook(&webhook, exclusive, quota).await? {
@@ -56,6 +60,21 @@ pub async fn create(
         Added::OverQuota => Err(Error::Quota(format!("a tenant may have {quota} webhooks"))),
         Added::NoTenant => Err(Error::NotFound("tenant")),
     }
+}
+
+/// Refuses a webhook that its dialect would take for the same as another.
+async fn refuse_twin(ports: &Ports, webhook: &Webhook) -> Result<(), Error> {
+    if !dialect::named(&webhook.dialect)?.refuses_twins() {
+        return Ok(());
+    }
+    let all = ports.store.webhooks(&webhook.tenant, Some(&webhook.dialect), &PageRequest::all()).await?;
+    let is_twin = |other: &Webhook| {
+        other.id != webhook.id && other.url == webhook.url && other.topics == webhook.topics
+    };
+    if all.items.iter().any(is_twin) {
+        return Err(Error::invalid("url", "for this topic has already been taken"));
+    }
+    Ok(())
 }
 
 /// Lists a tenant's webhooks.
@@ -69,7 +88,9 @@ pub async fn list(
     if ports.store.tenant(&tenant).await?.is_none() {
         return Err(Error::NotFound("tenant"));
     }
-    ports.store.webhooks(&tenant, asked.dialect, page).await.map(Outcome::Webhooks)
+    let mut found = ports.store.webhooks(&tenant, asked.dialect, page).await?;
+    tell_tallies(ports, asked, &mut found.items).await?;
+    Ok(Outcome::Webhooks(found))
 }
 
 /// Reads a webhook.
@@ -80,7 +101,24 @@ pub async fn get(
     which: &Selector,
 ) -> Result<Outcome, Error> {
     let tenant = principal.tenant_for(asked.tenant.as_ref())?;
-    find(ports, &tenant, asked, which).await.map(Outcome::Webhook)
+    tallied(ports, asked, find(ports, &tenant, asked, which).await?).await.map(Outcome::Webhook)
+}
+
+async fn tallied(ports: &Ports, asked: &Asked, mut webhook: Webhook) -> Result<Webhook, Error> {
+    tell_tallies(ports, asked, std::slice::from_mut(&mut webhook)).await?;
+    Ok(webhook)
+}
+
+/// Puts into webhooks what came of their deliveries, if who asks has words for it.
+async fn tell_tallies(ports: &Ports, asked: &Asked, webhooks: &mut [Webhook]) -> Result<(), Error> {
+    let shows = asked.dialect.map(dialect::named).transpose()?.is_some_and(Dialect::is_tallied);
+    if !shows || webhooks.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<_> = webhooks.iter().map(|webhook| webhook.id).collect();
+    let tallies = ports.store.tallies(&ids).await?;
+    webhooks.iter_mut().zip(tallies).for_each(|(webhook, tally)| webhook.tally = tally);
+    Ok(())
 }
 
 /// Changes a webhook.
@@ -94,11 +132,14 @@ pub async fn update(
     let tenant = principal.tenant_for(asked.tenant.as_ref())?;
     let url = change.url.as_deref().map(|url| target(ports, url)).transpose()?;
     let headers = change.headers.map(distinct).transpose()?;
-    if change.topics.is_some() {
-        let webhook = find(ports, &tenant, asked, which).await?;
-        if dialect::named(&webhook.dialect)?.is_exclusive() {
+    if change.topics.is_some() || url.is_some() {
+        let mut webhook = find(ports, &tenant, asked, which).await?;
+        if change.topics.is_some() && dialect::named(&webhook.dialect)?.is_exclusive() {
             return Err(Error::invalid("topics", "cannot change: in this webhook's API they are its name"));
         }
+        change.topics.iter().for_each(|topics| topics.apply(&mut webhook.topics));
+        url.iter().for_each(|url| webhook.url.clone_from(url));
+        refuse_twin(ports, &webhook).await?;
     }
     let changed = edit(ports, &tenant, asked, which, |webhook| {
         if let Some(name) = &change.name {
@@ -125,7 +166,7 @@ pub async fn update(
             turn(webhook, active);
         }
     });
-    changed.await.map(Outcome::Webhook)
+    tallied(ports, asked, changed.await?).await.map(Outcome::Webhook)
 }
 
 /// Resumes or pauses the webhooks of a topic, or all.

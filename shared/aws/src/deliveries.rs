@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use postrider::{
     error::Error,
     hint::Hint,
-    model::{Delivery, DeliveryId, DeliveryState, TenantId, WebhookId},
+    model::{Delivery, DeliveryId, DeliveryState, Tally, TenantId, WebhookId},
     operation::{Page, PageRequest},
     ports::{Claim, Deliveries},
 };
@@ -118,6 +118,14 @@ impl Deliveries for Engine {
 
     async fn sequence(&self, id: DeliveryId) -> Result<u64, Error> {
         self.place(id).await
+    }
+
+    async fn add_to_tally(&self, webhook: WebhookId, more: Tally) -> Result<(), Error> {
+        self.count_in(webhook, more).await
+    }
+
+    async fn tallies(&self, webhooks: &[WebhookId]) -> Result<Vec<Tally>, Error> {
+        self.read_tallies(webhooks).await
     }
 
     async fn delivery(&self, tenant: &TenantId, id: DeliveryId) -> Result<Option<Delivery>, Error> {

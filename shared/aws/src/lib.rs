@@ -15,6 +15,7 @@ mod sealing;
 mod sequence;
 mod stranded;
 mod subscriptions;
+mod tallies;
 mod tenants;
 mod topics;
 mod webhooks;

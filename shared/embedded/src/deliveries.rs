@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use postrider::{
     error::Error,
     hint::Hint,
-    model::{Attempt, Delivery, DeliveryId, DeliveryState, TenantId, WebhookId},
+    model::{Attempt, Delivery, DeliveryId, DeliveryState, Tally, TenantId, WebhookId},
     operation::{Page, PageRequest},
     ports::{Claim, Deliveries},
 };
@@ -177,6 +177,28 @@ impl Deliveries for Engine {
 
     async fn sequence(&self, id: DeliveryId) -> Result<u64, Error> {
         self.0.writer.write(move |db| sequence(db, id), identity).await
+    }
+
+    async fn add_to_tally(&self, webhook: WebhookId, more: Tally) -> Result<(), Error> {
+        let write = move |db: &Connection| {
+            let sql = "INSERT INTO tallies (webhook, sent, failed_at) VALUES (?, ?, ?)
+                 ON CONFLICT (webhook) DO UPDATE SET sent = sent + excluded.sent,
+                     failed_at = coalesce(excluded.failed_at, failed_at)";
+            let failed_at = more.failed_at.map(Timestamp::as_microsecond);
+            db.prepare_cached(sql)?.execute(params![webhook.0.as_bytes(), more.sent, failed_at]).map(drop)
+        };
+        self.0.writer.write(write, identity).await
+    }
+
+    async fn tallies(&self, webhooks: &[WebhookId]) -> Result<Vec<Tally>, Error> {
+        let webhooks = webhooks.to_vec();
+        let query = self.read(move |db| {
+            let mut find = db.prepare_cached("SELECT sent, failed_at FROM tallies WHERE webhook = ?")?;
+            let tally = |row: &Row<'_>| Ok(Tally { sent: row.get(0)?, failed_at: rows::maybe_time(row, 1)? });
+            let mut of = |id: &WebhookId| find.query_row([id.0.as_bytes()], tally).optional();
+            webhooks.iter().map(|id| Ok(of(id)?.unwrap_or_default())).collect()
+        });
+        query.await
     }
 
     async fn delivery(&self, tenant: &TenantId, id: DeliveryId) -> Result<Option<Delivery>, Error> {

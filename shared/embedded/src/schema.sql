@@ -93,6 +93,13 @@ CREATE TABLE IF NOT EXISTS sequences (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counters (webhook BLOB PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
 
+-- What came of a webhook's deliveries, for dialects that show it.
+CREATE TABLE IF NOT EXISTS tallies (
+    webhook   BLOB PRIMARY KEY,
+    sent      INTEGER NOT NULL,
+    failed_at INTEGER
+) WITHOUT ROWID;
+
 -- A row is one message or several, a line each. visible_at 0: at once; -1: handed out after its delay.
 CREATE TABLE IF NOT EXISTS queue (
     id         INTEGER PRIMARY KEY,

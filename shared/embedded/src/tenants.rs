@@ -60,6 +60,10 @@ impl Engine {
         let void_keys = self.0.keys.voider();
         let write = self.0.writer.write(
             move |db| {
+                let own = "SELECT id FROM webhooks WHERE tenant = ?";
+                for table in ["tallies", "counters", "sequences"] {
+                    db.execute(&format!("DELETE FROM {table} WHERE webhook IN ({own})"), [id.as_str()])?;
+                }
                 for table in ["webhooks", "subscriptions", "holders", "keys"] {
                     db.execute(&format!("DELETE FROM {table} WHERE tenant = ?"), [id.as_str()])?;
                 }

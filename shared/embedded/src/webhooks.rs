@@ -219,6 +219,11 @@ impl Webhooks for Engine {
         let write = self.0.writer.write(
             move |db| {
                 let (tenant, id) = (tenant.as_str(), id.0.as_bytes());
+                let mine = "SELECT id FROM webhooks WHERE tenant = ? AND id = ?";
+                for table in ["tallies", "counters", "sequences"] {
+                    let sql = format!("DELETE FROM {table} WHERE webhook IN ({mine})");
+                    db.execute(&sql, params![tenant, id])?;
+                }
                 for table in ["subscriptions", "holders"] {
                     let sql = format!("DELETE FROM {table} WHERE tenant = ? AND webhook = ?");
                     db.execute(&sql, params![tenant, id])?;

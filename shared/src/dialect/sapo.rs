@@ -106,6 +106,10 @@ impl Dialect for Sapo {
         &TABLE
     }
 
+    fn refuses_twins(&self) -> bool {
+        true
+    }
+
     fn message(&self, posting: &Posting<'_>) -> Result<Message, Error> {
         let webhook = &posting.target.webhook;
         let payload = posting.payload.as_bytes();

@@ -30,10 +30,21 @@ pub(super) struct Ultimate;
 const NAME: &str = "ultimate-multisite";
 const JSON: &str = "application/json; charset=UTF-8";
 /// What it keeps of a webhook and does nothing with.
-const KEPT: [&str; 4] = ["event_count", "hidden", "integration", "migrated_from_id"];
-/// What else its model has a setter for, and we nothing to set.
-const IGNORED: [&str; 7] =
-    ["date_created", "date_modified", "skip_validation", "api_key", "api_secret", "api-key", "api-secret"];
+const KEPT: [&str; 3] = ["hidden", "integration", "migrated_from_id"];
+/// How its database writes a time that never was.
+const NEVER: &str = "0000-00-00 00:00:00";
+/// What else its model has a setter for, and we nothing to set. A client that sends back a whole object must not turn
+/// the count of events back.
+const IGNORED: [&str; 8] = [
+    "event_count",
+    "date_created",
+    "date_modified",
+    "skip_validation",
+    "api_key",
+    "api_secret",
+    "api-key",
+    "api-secret",
+];
 
 /// 45 s. It documents no retry; an event that was accepted is tried again all the same.
 const RULES: Rules = Rules {
@@ -98,6 +109,10 @@ impl Dialect for Ultimate {
     fn table(&self) -> &'static Table {
         static TABLE: LazyLock<Table> = LazyLock::new(|| Table::read(include_str!("ultimate_topics.json")));
         &TABLE
+    }
+
+    fn is_tallied(&self) -> bool {
+        true
     }
 
     fn message(&self, posting: &Posting<'_>) -> Result<Message, Error> {
@@ -257,12 +272,12 @@ impl Ultimate {
             "name": webhook.name,
             "webhook_url": webhook.url.as_str(),
             "event": event,
-            "event_count": kept("event_count", json!(0)),
+            "event_count": webhook.tally.sent,
             "active": webhook.state == State::Active,
             "hidden": kept("hidden", json!(false)),
             "integration": kept("integration", json!("manual")),
             "date_created": date(webhook.created_at),
-            "date_last_failed": "0000-00-00 00:00:00",
+            "date_last_failed": webhook.tally.failed_at.map_or_else(|| NEVER.to_owned(), date),
             "id": webhook.number,
             "model": "webhook",
             "slug": "",
@@ -351,7 +366,7 @@ fn kept(name: &'static str, value: Value) -> Result<Value, Error> {
     match (name, value) {
         ("hidden", value) => Ok(json!(is_true(&value))),
         ("integration", Value::String(text)) => long_enough(name, text).map(Value::from),
-        ("event_count" | "migrated_from_id", value) => {
+        ("migrated_from_id", value) => {
             let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
             number.map(Value::from).ok_or_else(|| Error::invalid(name, "must be a number"))
         }

@@ -157,6 +157,15 @@ pub enum State {
     },
 }
 
+/// What came of the deliveries to a webhook, for dialects that show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Events that its receiver has answered, whatever it said.
+    pub sent: u64,
+    /// When an attempt last failed.
+    pub failed_at: Option<Timestamp>,
+}
+
 /// A registered URL with its topics, dialect, headers, secrets and state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Webhook {
@@ -190,6 +199,9 @@ pub struct Webhook {
     /// What signs its deliveries: the current secret first, then those that retire. Stores seal them apart.
     #[serde(skip)]
     pub secrets: Vec<SigningSecret>,
+    /// What came of its deliveries, where its dialect shows it. Kept apart, for it changes with each of them.
+    #[serde(skip)]
+    pub tally: Tally,
     /// When it was registered.
     pub created_at: Timestamp,
     /// When it was last changed.

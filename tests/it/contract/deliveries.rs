@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::future::try_join_all;
-use postrider::model::{Delivery, DeliveryId, DeliveryState};
+use postrider::model::{Delivery, DeliveryId, DeliveryState, Tally};
 
 use super::{
     World, on_every_engine,
@@ -25,6 +25,7 @@ on_every_engine!(
     no_more_is_due_than_was_asked_for,
     of_many_that_ask_one_gets_what_is_due,
     a_record_takes_back_what_was_due,
+    a_tally_counts_what_was_sent_and_knows_the_last_failure,
 );
 
 async fn recorded(world: &World, delivery: &Delivery, due: Option<jiff::Timestamp>) {
@@ -229,4 +230,29 @@ async fn deliveries_numbered_at_once_have_places_of_their_own(world: &World) {
     places.truncate(8);
     places.sort_unstable();
     assert_eq!(places, (1..=8).collect::<Vec<_>>());
+}
+
+async fn a_tally_counts_what_was_sent_and_knows_the_last_failure(world: &World) {
+    let (webhook, other, silent) = (some_webhook(), some_webhook(), some_webhook());
+    let (first, last) = (now(), now() + secs(7));
+    for (to, sent, failed_at) in [
+        (webhook, 1, None),
+        (webhook, 1, Some(first)),
+        (other, 0, Some(first)),
+        (webhook, 0, Some(last)),
+        (webhook, 1, None),
+    ] {
+        world.store.add_to_tally(to, Tally { sent, failed_at }).await.unwrap();
+    }
+    let expected = [
+        Tally { sent: 3, failed_at: Some(last) },
+        Tally::default(),
+        Tally { sent: 0, failed_at: Some(first) },
+    ];
+    for world in [world, &world.next_process()] {
+        assert_eq!(world.store.tallies(&[webhook, silent, other]).await.unwrap(), expected);
+    }
+    assert_eq!(world.store.tallies(&[]).await.unwrap(), []);
+    let many: Vec<_> = (0..120).map(|_| some_webhook()).chain([webhook]).collect();
+    assert_eq!(world.store.tallies(&many).await.unwrap()[120], expected[0]);
 }

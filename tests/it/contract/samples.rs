@@ -10,8 +10,8 @@ use postrider::{
     hint::Hint,
     model::{
         Attempt, Delivery, DeliveryState, Event, Failure, Format, Header, KeyHash, KeyId, KeyRecord, Payload,
-        Phases, Reply, Scope, Secret, SigningSecret, State, TargetUrl, Tenant, TenantId, Topic, TopicPattern,
-        Webhook, WebhookId,
+        Phases, Reply, Scope, Secret, SigningSecret, State, Tally, TargetUrl, Tenant, TenantId, Topic,
+        TopicPattern, Webhook, WebhookId,
     },
     operation::PageRequest,
     ports::{Added, Store},
@@ -91,6 +91,7 @@ pub(crate) fn webhook(tenant: &TenantId, dialect: &str, topics: &[&str]) -> Webh
         headers: vec![header("x-first", "a, b;c=\"d\""), header("x-second", "\t~ ")],
         state: State::Disabled { reason: "the receiver answered 410 Gone".into() },
         secrets: vec![current, retiring],
+        tally: Tally::default(),
         created_at: made,
         updated_at: made,
     }
