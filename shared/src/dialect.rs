@@ -15,7 +15,7 @@ mod v1_views;
 mod xml;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, Method, StatusCode, Uri, header::CONTENT_TYPE};
 use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
@@ -155,6 +155,20 @@ pub fn of(request: &Request) -> &'static dyn Dialect {
     ALL.iter().copied().find(|dialect| dialect.claims(request.method(), path)).unwrap_or(&v1::V1)
 }
 
+/// The methods that a path takes, as `Allow` names them: the dialects' own judgement.
+pub fn allowed(uri: &Uri, catalogue: &Catalogue) -> String {
+    let takes = |method: &Method| {
+        let mut request = Request::new(Bytes::new());
+        (*request.uri_mut(), *request.method_mut()) = (uri.clone(), method.clone());
+        let refused =
+            |call: &Call| matches!(call.operation, Err(Error::MethodNotAllowed | Error::NotFound("path")));
+        !of(&request).decode(&request, catalogue).iter().any(refused)
+    };
+    let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+    let names: Vec<_> = methods.iter().filter(|method| takes(method)).map(Method::as_str).collect();
+    names.join(", ")
+}
+
 /// The dialect of that name, as a webhook's record has it.
 pub fn named(name: &str) -> Result<&'static dyn Dialect, Error> {
     let found = ALL.iter().copied().find(|dialect| dialect.name() == name);
@@ -180,6 +194,16 @@ fn answer(status: StatusCode, content_type: &'static str, body: &impl Serialize)
 mod tests {
     use super::*;
     use std::collections::HashSet;
+
+    #[test]
+    fn a_path_takes_what_its_dialects_take() {
+        let allowed = |path| allowed(&Uri::from_static(path), &Catalogue::default());
+        assert_eq!(allowed("/v1/webhooks"), "GET, POST, PUT, DELETE");
+        assert_eq!(allowed("/v1/webhooks/credentials"), "PUT");
+        assert_eq!(allowed("/webhooks/credentials"), "PUT");
+        assert_eq!(allowed("/admin/webhooks.json"), "GET, POST");
+        assert_eq!(allowed("/api/jsonrpc"), "POST");
+    }
 
     #[test]
     fn every_table_of_topics_is_sound() {

@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use http::{HeaderValue, StatusCode, header::ALLOW};
+
 use crate::{
     access::{self, Principal},
     bucket::Poured,
@@ -59,7 +61,14 @@ pub async fn answer(ports: &Ports, desk: Desk<'_>, request: &Request) -> Respons
         }
         results.push(result);
     }
-    dialect.encode(Context { request, catalogue, incident, level }, results)
+    let mut response = dialect.encode(Context { request, catalogue, incident, level }, results);
+    // RFC 9110, 15.5.6.
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED
+        && let Ok(methods) = HeaderValue::from_str(&dialect::allowed(request.uri(), catalogue))
+    {
+        response.headers_mut().insert(ALLOW, methods);
+    }
+    response
 }
 
 async fn one(

@@ -37,9 +37,8 @@ const CREDENTIALS: &str = "/integration/v1/webhooks/credentials";
 fn full_path(method: &Method, path: &str) -> Option<&'static str> {
     match path {
         WEBHOOKS => Some(WEBHOOKS),
-        CREDENTIALS => Some(CREDENTIALS),
         "/v1/webhooks" if matches!(*method, Method::PUT | Method::DELETE) => Some(WEBHOOKS),
-        "/v1/webhooks/credentials" | "/webhooks/credentials" if method == Method::PUT => Some(CREDENTIALS),
+        CREDENTIALS | "/v1/webhooks/credentials" | "/webhooks/credentials" => Some(CREDENTIALS),
         // Everything else below its root gets its own kind of 404.
         _ => path.starts_with("/integration/").then_some(""),
     }

@@ -367,7 +367,9 @@ fn kept(name: &'static str, value: Value) -> Result<Value, Error> {
         ("hidden", value) => Ok(json!(is_true(&value))),
         ("integration", Value::String(text)) => long_enough(name, text).map(Value::from),
         ("migrated_from_id", value) => {
-            let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
+            // 7.0 is a whole number too, to PHP and to JSON Schema.
+            let whole = || value.as_f64().filter(|n| n.fract() == 0.0)?.to_string().parse().ok();
+            let number = value.as_u64().or_else(whole).or_else(|| value.as_str()?.parse().ok());
             number.map(Value::from).ok_or_else(|| Error::invalid(name, "must be a number"))
         }
         (name, _) => Err(Error::invalid(name, "must be a string")),

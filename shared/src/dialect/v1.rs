@@ -247,7 +247,8 @@ pub(super) fn write_cursor(after: &str) -> String {
 }
 
 fn read_cursor(text: &str) -> Option<String> {
-    String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+    // An empty one would begin again, and a client that took null for it would never end.
+    String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok().filter(|after| !after.is_empty())
 }
 
 fn register(request: &Request, catalogue: &Catalogue) -> Result<Operation, Error> {
