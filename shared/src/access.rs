@@ -126,6 +126,7 @@ fn needs(operation: &Operation) -> (Scope, Option<&TenantId>) {
         | Operation::DeleteKey(tenant, _) => (Scope::Admin, Some(tenant)),
         Operation::Publish(_) => (Scope::Publish, None),
         Operation::CheckHealth
+        | Operation::Describe(_)
         | Operation::Identify
         | Operation::OpenSession
         | Operation::ListTopics(_)

@@ -138,6 +138,10 @@ pub trait Dialect: Sync {
     }
     /// Builds the message of a delivery.
     fn message(&self, posting: &Posting<'_>) -> Result<Message, Error>;
+    /// Its part of the `OpenAPI` document: tags, paths and components. None: it is not HTTP alone.
+    fn openapi(&self) -> Option<&'static str> {
+        None
+    }
     /// How it delivers.
     fn rules(&self) -> &'static Rules;
 }

@@ -1,6 +1,6 @@
 //! One way through: decode, authenticate, authorise, perform, encode.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use http::{HeaderValue, StatusCode, header::ALLOW};
 
@@ -8,7 +8,7 @@ use crate::{
     access::{self, Principal},
     bucket::Poured,
     catalogue::Catalogue,
-    credentials,
+    credentials, description,
     dialect::{self, Call, Context, Dialect, Request, Response},
     error::Error,
     history,
@@ -53,8 +53,7 @@ pub async fn answer(ports: &Ports, desk: Desk<'_>, request: &Request) -> Respons
     let mut results = Vec::with_capacity(calls.len());
     let mut level = None;
     for call in calls {
-        let known = known.as_ref().err().cloned();
-        let result = one(ports, desk, dialect, call, known, &mut level).await;
+        let result = one(ports, desk, dialect, call, &known, &mut level).await;
         if let Some(fault) = result.as_ref().err().and_then(Error::fault) {
             let path = request.uri().path();
             tracing::error!(%incident, dialect = dialect.name(), method = %request.method(), path, fault);
@@ -76,18 +75,22 @@ async fn one(
     desk: Desk<'_>,
     dialect: &dyn Dialect,
     call: Call,
-    unknown: Option<Error>,
+    known: &Result<Arc<Catalogue>, Error>,
     level: &mut Option<u32>,
 ) -> Result<Outcome, Error> {
     match &call.operation {
         Ok(Operation::CheckHealth) => return Ok(Outcome::Healthy),
+        Ok(Operation::Describe(document)) => {
+            let catalogue = known.as_deref().map_err(Error::clone)?;
+            return description::of(*document, catalogue).map(Outcome::Described);
+        }
         // Whether a path exists is no secret, and a key would not change the answer.
         Err(error @ (Error::NotFound("path") | Error::MethodNotAllowed)) => return Err(error.clone()),
         _ => {}
     }
     // Without the operators' topics it may have been misread.
-    if let Some(error) = unknown {
-        return Err(error);
+    if let Err(error) = known {
+        return Err(error.clone());
     }
     let principal = access::authenticate(ports, &call.credentials).await?;
     // The operator's first key is in no store, and in nobody's hands but his.
@@ -118,6 +121,10 @@ async fn one(
 async fn perform(ports: &Ports, principal: &Principal, operation: Operation) -> Result<Outcome, Error> {
     match operation {
         Operation::CheckHealth => Ok(Outcome::Healthy),
+        Operation::Describe(document) => {
+            let catalogue = ports.store.catalogue().await?;
+            description::of(document, &catalogue).map(Outcome::Described)
+        }
         Operation::CreateTenant { id, name } => tenants::create(ports, id, name).await,
         Operation::ListTenants(page) => tenants::list(ports, &page).await,
         Operation::GetTenant(id) => tenants::get(ports, &id).await,

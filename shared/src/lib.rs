@@ -17,6 +17,7 @@ pub mod bucket;
 pub mod catalogue;
 pub mod credentials;
 pub mod deliver;
+pub mod description;
 pub mod dialect;
 pub mod door;
 pub mod error;

@@ -18,6 +18,8 @@ use crate::{
 pub enum Operation {
     /// Is the service there?
     CheckHealth,
+    /// Describe the APIs to machines.
+    Describe(Document),
     /// Whose key is this?
     Identify,
     /// Make a tenant.
@@ -87,6 +89,15 @@ pub enum Operation {
     ListDeliveries(Asked, WebhookId, PageRequest),
     /// Read a delivery with its attempts.
     GetDelivery(Asked, DeliveryId),
+}
+
+/// A description for machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Document {
+    /// The HTTP APIs, in `OpenAPI` 3.1.
+    OpenApi,
+    /// The JSON-RPC API, in `OpenRPC` 1.3.
+    OpenRpc,
 }
 
 /// Whose things, and of which dialect, a request asks for.
@@ -308,6 +319,8 @@ impl<T> Page<T> {
 pub enum Outcome {
     /// The service is there.
     Healthy,
+    /// A description.
+    Described(Value),
     /// Whose key it is.
     Identified(Tenant),
     /// A tenant was made.

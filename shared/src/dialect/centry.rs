@@ -113,6 +113,10 @@ impl Dialect for Centry {
         Ok(Message { headers, body: Bytes::from(body) })
     }
 
+    fn openapi(&self) -> Option<&'static str> {
+        Some(include_str!("../../../docs/openapi/centry.json"))
+    }
+
     fn rules(&self) -> &'static Rules {
         &RULES
     }

@@ -149,6 +149,10 @@ impl Dialect for Sapo {
         Ok(Message { headers, body })
     }
 
+    fn openapi(&self) -> Option<&'static str> {
+        Some(include_str!("../../../docs/openapi/sapo.json"))
+    }
+
     fn rules(&self) -> &'static Rules {
         &RULES
     }

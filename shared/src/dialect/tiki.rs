@@ -95,6 +95,10 @@ impl Dialect for Tiki {
         Ok(Message { headers, body: Bytes::from(body) })
     }
 
+    fn openapi(&self) -> Option<&'static str> {
+        Some(include_str!("../../../docs/openapi/tiki.json"))
+    }
+
     fn rules(&self) -> &'static Rules {
         // Tiki documents neither retries nor a timeout.
         &Rules::STANDARD

@@ -122,6 +122,10 @@ impl Dialect for Ultimate {
         Ok(Message { headers, body })
     }
 
+    fn openapi(&self) -> Option<&'static str> {
+        Some(include_str!("../../../docs/openapi/ultimate-multisite.json"))
+    }
+
     fn rules(&self) -> &'static Rules {
         &RULES
     }

@@ -20,8 +20,8 @@ use crate::{
     error::Error,
     model::{EventId, Header, MAX_DEPTH, MAX_PAYLOAD, Payload, Secret, TenantId, Topic, TopicPattern},
     operation::{
-        Asked, Change, Draft, NewEvent, Operation, Outcome, PageRequest, Selector, TestDraft, TopicChange,
-        TopicDraft,
+        Asked, Change, Document, Draft, NewEvent, Operation, Outcome, PageRequest, Selector, TestDraft,
+        TopicChange, TopicDraft,
     },
     verdict::Rules,
 };
@@ -86,6 +86,10 @@ impl Dialect for V1 {
         Ok(Message { headers, body: Bytes::from(body) })
     }
 
+    fn openapi(&self) -> Option<&'static str> {
+        Some(include_str!("../../../docs/openapi/v1.json"))
+    }
+
     fn rules(&self) -> &'static Rules {
         &Rules::STANDARD
     }
@@ -94,8 +98,14 @@ impl Dialect for V1 {
 fn operation(request: &Request, catalogue: &Catalogue) -> Result<Operation, Error> {
     let path = request.uri().path();
     let mut parts = path.strip_prefix('/').unwrap_or(path).split('/');
-    if parts.next() != Some("v1") {
-        return Err(Error::NotFound("path"));
+    match (parts.next(), parts.clone().next()) {
+        (Some("v1"), _) => {}
+        (Some(name @ ("openapi.json" | "openrpc.json")), None) if request.method() == Method::GET => {
+            let rpc = name == "openrpc.json";
+            return Ok(Operation::Describe(if rpc { Document::OpenRpc } else { Document::OpenApi }));
+        }
+        (Some("openapi.json" | "openrpc.json"), None) => return Err(Error::MethodNotAllowed),
+        _ => return Err(Error::NotFound("path")),
     }
     let parts: Vec<&str> = parts.collect();
     let method = request.method().as_str();

@@ -19,6 +19,7 @@ const JSON: &str = "application/json";
 pub(super) fn success(outcome: Outcome) -> Response {
     let (status, body) = match outcome {
         Outcome::Healthy => (StatusCode::OK, json!({ "status": "ok" })),
+        Outcome::Described(document) => (StatusCode::OK, document),
         Outcome::TenantCreated(tenant) => (StatusCode::CREATED, tenant_view(&tenant)),
         Outcome::Tenant(tenant) | Outcome::Identified(tenant) => (StatusCode::OK, tenant_view(&tenant)),
         Outcome::Tenants(page) => (StatusCode::OK, page_view(&page, tenant_view)),

@@ -155,8 +155,10 @@ fn numbered_walks() -> Vec<Walk> {
 }
 
 /// Routes on which a stranger acts on its own things alone: what follows shows that the owner's stay.
-const OWN: [&str; 22] = [
+const OWN: [&str; 24] = [
     "GET /v1/health",
+    "GET /openapi.json",
+    "GET /openrpc.json",
     // The catalogue is everybody's.
     "GET /v1/topics",
     "GET /v1/topics/{topic}",
