@@ -21,12 +21,19 @@ pub struct Principal {
     /// The tenant whose key it is; none: the operator.
     pub tenant: Option<TenantId>,
     scopes: Vec<Scope>,
+    /// Whether it is a session or a token that was presented, not a key.
+    is_session: bool,
 }
 
 impl Principal {
     /// The operator, who may do everything.
     pub fn operator() -> Self {
-        Self { key: None, tenant: None, scopes: vec![Scope::Admin] }
+        Self { key: None, tenant: None, scopes: vec![Scope::Admin], is_session: false }
+    }
+
+    /// Whether it may do what takes this scope.
+    pub fn covers(&self, needed: Scope) -> bool {
+        self.scopes.iter().any(|held| held.covers(needed))
     }
 
     /// The tenant that a request is about: a tenant's key can only mean its own.
@@ -58,14 +65,37 @@ async fn holder(ports: &Ports, key: &Secret) -> Result<Principal, Error> {
         return Ok(Principal::operator());
     }
     let found = valid(ports, &key_id(key).ok_or(Error::Unauthenticated)?).await?;
-    if found.hash != hash {
+    if found.hash != hash || found.grant.is_some() {
         return Err(Error::Unauthenticated);
     }
-    if let Some(opener) = &found.session_of {
-        valid(ports, opener).await?;
+    upheld(ports, &found).await?;
+    let KeyRecord { id, tenant, scopes, session_of, .. } = found;
+    Ok(Principal { key: Some(id), tenant, scopes, is_session: session_of.is_some() })
+}
+
+/// Whether all that a session, a token or a grant hangs from is still there.
+pub(crate) async fn upheld(ports: &Ports, record: &KeyRecord) -> Result<(), Error> {
+    let mut held = record.clone();
+    while let Some(by) = &held.session_of {
+        let mut opener = valid(ports, by).await?;
+        if opener.grant.is_some() && !is_in_force(&opener, &held) {
+            // A cache may not have heard of the latest token.
+            opener = ports.store.key_now(by).await?.ok_or(Error::Unauthenticated)?;
+            if !is_in_force(&opener, &held) {
+                return Err(Error::Unauthenticated);
+            }
+        }
+        if let Some(grant) = &opener.grant {
+            valid(ports, &grant.client).await?;
+        }
+        held = opener;
     }
-    let KeyRecord { id, tenant, scopes, .. } = found;
-    Ok(Principal { key: Some(id), tenant, scopes })
+    Ok(())
+}
+
+/// Each new access token of a grant ends the one before.
+fn is_in_force(grant: &KeyRecord, token: &KeyRecord) -> bool {
+    grant.grant.as_ref().is_some_and(|grant| grant.access.as_ref() == Some(&token.id))
 }
 
 async fn valid(ports: &Ports, id: &KeyId) -> Result<KeyRecord, Error> {
@@ -78,6 +108,10 @@ const SESSION: SignedDuration = SignedDuration::from_hours(24);
 
 /// Opens a session, for dialects whose clients log in: 32 hexadecimal digits that do what the principal's key does.
 pub async fn open_session(ports: &Ports, principal: &Principal) -> Result<Outcome, Error> {
+    if principal.is_session {
+        // Else a chain of them would have no end.
+        return Err(Error::Forbidden("it takes a key, not a session or a token"));
+    }
     let mut random = zeroize::Zeroizing::new([0; 16]);
     ports.dice.fill(&mut *random);
     let session = Secret::new(format!("{:032x}", u128::from_be_bytes(*random)));
@@ -90,6 +124,8 @@ pub async fn open_session(ports: &Ports, principal: &Principal) -> Result<Outcom
         created_at: now,
         expires_at: Some(now + SESSION),
         session_of: principal.key.clone(),
+        redirect_uris: Vec::new(),
+        grant: None,
     };
     ports.store.add_key(&record).await?;
     Ok(Outcome::SessionOpened(session))
@@ -98,11 +134,13 @@ pub async fn open_session(ports: &Ports, principal: &Principal) -> Result<Outcom
 /// Whether the principal may do this at all; whose things it may do it to is [`Principal::tenant_for`]'s.
 pub fn authorise(principal: &Principal, operation: &Operation) -> Result<(), Error> {
     let (needs, of_tenant) = needs(operation);
-    if !principal.scopes.iter().any(|&held| held == needs || held == Scope::Admin) {
+    if !principal.covers(needs) {
         return Err(Error::Forbidden(match needs {
             Scope::Admin => "it takes the scope admin",
             Scope::Publish => "it takes the scope publish",
             Scope::Manage => "it takes the scope manage",
+            Scope::Read => "it takes the scope manage or read",
+            Scope::Write => "it takes the scope manage or write",
         }));
     }
     match (needs, &principal.tenant, of_tenant) {
@@ -130,16 +168,16 @@ fn needs(operation: &Operation) -> (Scope, Option<&TenantId>) {
         | Operation::OpenSession
         | Operation::ListTopics(_)
         | Operation::GetTopic(_)
-        | Operation::CreateWebhook(..)
-        | Operation::SwitchWebhooks(..)
         | Operation::ListWebhooks(..)
         | Operation::GetWebhook(..)
+        | Operation::ListDeliveries(..)
+        | Operation::GetDelivery(..) => (Scope::Read, None),
+        Operation::CreateWebhook(..)
+        | Operation::SwitchWebhooks(..)
         | Operation::UpdateWebhook(..)
         | Operation::DeleteWebhook(..)
         | Operation::RotateSecret(..)
-        | Operation::GrantCredentials { .. }
-        | Operation::ListDeliveries(..)
-        | Operation::GetDelivery(..) => (Scope::Manage, None),
+        | Operation::GrantCredentials { .. } => (Scope::Write, None),
     }
 }
 
@@ -174,6 +212,8 @@ pub fn key_record(
         created_at: now,
         expires_at,
         session_of: None,
+        redirect_uris: Vec::new(),
+        grant: None,
     })
 }
 
@@ -250,7 +290,8 @@ mod tests {
     fn a_tenants_key_means_its_own_tenant_only() {
         let own: TenantId = "acme".parse().unwrap();
         let other: TenantId = "other".parse().unwrap();
-        let admin = Principal { key: None, tenant: Some(own.clone()), scopes: vec![Scope::Admin] };
+        let admin =
+            Principal { key: None, tenant: Some(own.clone()), scopes: vec![Scope::Admin], is_session: false };
         assert_eq!(admin.tenant_for(None), Ok(own.clone()));
         assert!(matches!(admin.tenant_for(Some(&other)), Err(Error::Forbidden(_))));
         assert!(authorise(&admin, &Operation::GetTenant(own)).is_ok());

@@ -47,7 +47,10 @@ pub async fn create_key(
     scopes.sort();
     scopes.dedup();
     if scopes.is_empty() {
-        return Err(Error::invalid("scopes", "must name at least one of admin, publish and manage"));
+        return Err(Error::invalid(
+            "scopes",
+            "must name at least one of admin, publish, manage, read and write",
+        ));
     }
     if expires_at.is_some_and(|end| end <= now) {
         return Err(Error::invalid("expires_at", "must be in the future"));

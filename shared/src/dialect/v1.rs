@@ -179,8 +179,9 @@ fn tenants(request: &Request, method: &str, parts: &[&str]) -> Result<Operation,
             let tenant = tenant(id)?;
             let mut fields = Fields::of(request)?;
             let scopes = fields.value("scopes").ok_or_else(|| Error::invalid("scopes", "is required"))?;
-            let scopes = serde_json::from_value(scopes)
-                .map_err(|_| Error::invalid("scopes", "must be a list of admin, publish and manage"))?;
+            let scopes = serde_json::from_value(scopes).map_err(|_| {
+                Error::invalid("scopes", "must be a list of admin, publish, manage, read and write")
+            })?;
             let expires_at = time(&mut fields, "expires_at")?;
             fields.end()?;
             Ok(Operation::CreateKey { tenant, scopes, expires_at })
