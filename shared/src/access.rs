@@ -21,14 +21,23 @@ pub struct Principal {
     /// The tenant whose key it is; none: the operator.
     pub tenant: Option<TenantId>,
     scopes: Vec<Scope>,
-    /// Whether it is a session or a token that was presented, not a key.
     is_session: bool,
 }
 
 impl Principal {
+    /// Somebody of whom nothing is known.
+    pub fn nobody() -> Self {
+        Self { key: None, tenant: None, scopes: Vec::new(), is_session: false }
+    }
+
     /// The operator, who may do everything.
     pub fn operator() -> Self {
         Self { key: None, tenant: None, scopes: vec![Scope::Admin], is_session: false }
+    }
+
+    /// Whether it is a session or a token that was presented, not a key.
+    pub fn is_session(&self) -> bool {
+        self.is_session
     }
 
     /// Whether it may do what takes this scope.
@@ -133,7 +142,7 @@ pub async fn open_session(ports: &Ports, principal: &Principal) -> Result<Outcom
 
 /// Whether the principal may do this at all; whose things it may do it to is [`Principal::tenant_for`]'s.
 pub fn authorise(principal: &Principal, operation: &Operation) -> Result<(), Error> {
-    let (needs, of_tenant) = needs(operation);
+    let Some((needs, of_tenant)) = needs(operation) else { return Ok(()) };
     if !principal.covers(needs) {
         return Err(Error::Forbidden(match needs {
             Scope::Admin => "it takes the scope admin",
@@ -150,9 +159,14 @@ pub fn authorise(principal: &Principal, operation: &Operation) -> Result<(), Err
     }
 }
 
-/// The scope that an operation takes, and the tenant within which a tenant's own admin key suffices.
-fn needs(operation: &Operation) -> (Scope, Option<&TenantId>) {
-    match operation {
+/// The scope that an operation takes, and the tenant within which a tenant's own admin key suffices; none: anybody may.
+fn needs(operation: &Operation) -> Option<(Scope, Option<&TenantId>)> {
+    Some(match operation {
+        // What tokens open is judged by what is offered for them.
+        Operation::CheckHealth
+        | Operation::AskConsent(_)
+        | Operation::SettleConsent(..)
+        | Operation::IssueTokens(_) => return None,
         Operation::CreateTenant { .. }
         | Operation::ListTenants(_)
         | Operation::DeleteTenant(_)
@@ -163,8 +177,7 @@ fn needs(operation: &Operation) -> (Scope, Option<&TenantId>) {
         | Operation::ListKeys(tenant, _)
         | Operation::DeleteKey(tenant, _) => (Scope::Admin, Some(tenant)),
         Operation::Publish(_) => (Scope::Publish, None),
-        Operation::CheckHealth
-        | Operation::Identify
+        Operation::Identify
         | Operation::OpenSession
         | Operation::ListTopics(_)
         | Operation::GetTopic(_)
@@ -178,7 +191,7 @@ fn needs(operation: &Operation) -> (Scope, Option<&TenantId>) {
         | Operation::DeleteWebhook(..)
         | Operation::RotateSecret(..)
         | Operation::GrantCredentials { .. } => (Scope::Write, None),
-    }
+    })
 }
 
 /// Makes a key: `prk_`, a public half that finds its record, and 160 random bits.
@@ -217,9 +230,31 @@ pub fn key_record(
     })
 }
 
-fn key_id(key: &Secret) -> Option<KeyId> {
+/// A token: 64 hexadecimal digits, of which the first 16 find its record.
+pub(crate) fn new_token(dice: &dyn Dice) -> Result<(KeyId, Secret), Error> {
+    let token = random_token(dice);
+    let id = key_id(&token).ok_or_else(|| Error::Internal("a token without an id".into()))?;
+    Ok((id, token))
+}
+
+/// Another token for the same record: 192 of its bits are new.
+pub(crate) fn next_token(dice: &dyn Dice, id: &KeyId) -> Secret {
+    Secret::new(format!("{id}{}", &random_token(dice).reveal()[id.as_str().len()..]))
+}
+
+fn random_token(dice: &dyn Dice) -> Secret {
+    let mut random = zeroize::Zeroizing::new([0; 32]);
+    dice.fill(&mut *random);
+    let (first, second) = random.split_at(16);
+    let number = |half: &[u8]| half.iter().fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
+    Secret::new(format!("{:032x}{:032x}", number(first), number(second)))
+}
+
+/// The part of a key, a session's secret, a token or a code that finds its record.
+pub(crate) fn key_id(key: &Secret) -> Option<KeyId> {
     let text = key.reveal();
-    if text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+    if matches!(text.len(), 32 | 64) && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    {
         return text[..16].parse().ok();
     }
     let (id, secret) = key.reveal().strip_prefix(PREFIX)?.split_once('_')?;

@@ -9,7 +9,7 @@ use crate::{
     credentials,
     dialect::{self, Call, Context, Dialect, Request, Response},
     error::Error,
-    history,
+    history, oauth,
     operation::{Operation, Outcome},
     ports::Ports,
     publish, tenants, topics, webhooks,
@@ -77,7 +77,10 @@ async fn one(
     if let Some(error) = unknown {
         return Err(error);
     }
-    let principal = access::authenticate(ports, &call.credentials).await?;
+    let principal = match &call.operation {
+        Ok(operation) if operation.is_open() => Principal::nobody(),
+        _ => access::authenticate(ports, &call.credentials).await?,
+    };
     // The operator's first key is in no store, and in nobody's hands but his.
     if let (Some(bucket), Some(key)) = (dialect.bucket(), &principal.key) {
         match ports.store.pour(key, bucket, ports.clock.now()).await? {
@@ -105,13 +108,16 @@ async fn perform(ports: &Ports, principal: &Principal, operation: Operation) -> 
         Operation::ListTenants(page) => tenants::list(ports, &page).await,
         Operation::GetTenant(id) => tenants::get(ports, &id).await,
         Operation::DeleteTenant(id) => tenants::delete(ports, &id).await,
-        Operation::CreateKey { tenant, scopes, expires_at } => {
-            tenants::create_key(ports, tenant, scopes, expires_at).await
+        Operation::CreateKey { tenant, scopes, expires_at, redirect_uris } => {
+            tenants::create_key(ports, tenant, scopes, expires_at, redirect_uris).await
         }
         Operation::ListKeys(tenant, page) => tenants::list_keys(ports, &tenant, &page).await,
         Operation::DeleteKey(tenant, id) => tenants::delete_key(ports, &tenant, &id).await,
         Operation::Identify => tenants::identify(ports, principal).await,
         Operation::OpenSession => access::open_session(ports, principal).await,
+        Operation::AskConsent(request) => oauth::ask(ports, &request).await,
+        Operation::SettleConsent(request, decision) => oauth::settle(ports, &request, decision).await,
+        Operation::IssueTokens(request) => oauth::issue(ports, principal, *request).await,
         Operation::SwitchWebhooks(asked, topic, active) => {
             webhooks::switch(ports, principal, &asked, topic.as_ref(), active).await
         }
