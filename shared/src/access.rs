@@ -11,7 +11,8 @@ use crate::{
     ports::{Dice, Ports},
 };
 
-const PREFIX: &str = "prk_";
+/// What every key begins with.
+pub(crate) const PREFIX: &str = "prk_";
 
 /// On whose behalf an operation is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -259,6 +260,11 @@ pub(crate) fn key_id(key: &Secret) -> Option<KeyId> {
     }
     let (id, secret) = key.reveal().strip_prefix(PREFIX)?.split_once('_')?;
     (secret.len() == 32 && secret.bytes().all(|b| b.is_ascii_alphanumeric())).then(|| id.parse().ok())?
+}
+
+/// A key of its two halves; the first may have the prefix.
+pub(crate) fn whole(id: &str, secret: &str) -> Secret {
+    Secret::new(format!("{PREFIX}{}_{secret}", id.strip_prefix(PREFIX).unwrap_or(id)))
 }
 
 /// The key in `Authorization: Bearer`.

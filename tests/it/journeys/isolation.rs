@@ -149,7 +149,7 @@ fn numbered_walks() -> Vec<Walk> {
 }
 
 /// Routes on which a stranger acts on its own things alone: what follows shows that the owner's stay.
-const OWN: [&str; 19] = [
+const OWN: [&str; 25] = [
     "GET /v1/health",
     "GET /integration/v1/webhooks",
     "POST /integration/v1/webhooks",
@@ -169,6 +169,13 @@ const OWN: [&str; 19] = [
     "POST /wp-json/wu/v2/webhooks",
     "GET /wp-json/wu/v2/auth",
     "GET /wp-json/wu/v2/hooks",
+    // Open to all; whose tokens they are is in `dialects/oauth.rs`.
+    "GET /oauth/authorize",
+    "POST /oauth/authorize",
+    "POST /oauth/token",
+    "GET /sc/oauth2/auth",
+    "POST /sc/oauth2/auth",
+    "POST /sc/oauth2/token",
 ];
 
 #[tokio::test]
