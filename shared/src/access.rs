@@ -291,6 +291,14 @@ pub fn basic(headers: &HeaderMap) -> Option<Secret> {
 }
 
 #[cfg(test)]
+impl Principal {
+    /// The same with these scopes.
+    pub(crate) fn with(self, scopes: &[Scope]) -> Self {
+        Self { scopes: scopes.to_vec(), ..self }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -321,10 +329,38 @@ mod tests {
     #[test]
     fn only_a_whole_key_has_an_id() {
         assert_eq!(key_id(&Secret::new(KEY)).unwrap().as_str(), "test0000000000ab");
+        for length in [32, 64] {
+            let token = Secret::new("0123456789abcdef".repeat(length / 16));
+            assert_eq!(key_id(&token).unwrap().as_str(), "0123456789abcdef");
+        }
+        for length in [0, 16, 31, 33, 48, 63, 65, 128] {
+            assert_eq!(key_id(&Secret::new("a".repeat(length))), None, "{length}");
+        }
+        assert_eq!(key_id(&Secret::new("A".repeat(64))), None);
+        assert_eq!(key_id(&Secret::new("é".repeat(32))), None);
         for bad in ["", "prk_", "prk_a_b", &KEY[..KEY.len() - 1], &KEY.replace('_', "-"), &format!("{KEY}x")]
         {
             assert_eq!(key_id(&Secret::new(bad)), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn the_next_token_of_a_record_differs_in_what_proves_it() {
+        struct Counting(std::sync::atomic::AtomicU8);
+        impl Dice for Counting {
+            fn fill(&self, bytes: &mut [u8]) {
+                bytes.fill_with(|| self.0.fetch_add(7, std::sync::atomic::Ordering::Relaxed));
+            }
+        }
+        let dice = Counting(1.into());
+        let (id, first) = new_token(&dice).unwrap();
+        let next = next_token(&dice, &id);
+        assert_eq!(key_id(&next), Some(id.clone()));
+        assert_eq!((first.reveal().len(), next.reveal().len()), (64, 64));
+        assert_eq!(first.reveal()[..16], next.reveal()[..16]);
+        assert_ne!(first.reveal()[16..], next.reveal()[16..]);
+        let own = first.reveal().as_bytes().chunks(2).collect::<std::collections::HashSet<_>>();
+        assert_eq!(own.len(), 32, "each byte of the dice is in it");
     }
 
     #[test]

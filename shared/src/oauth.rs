@@ -67,6 +67,9 @@ impl Wish {
                 words.push(word);
             }
         }
+        if words.is_empty() {
+            return Err(Refusal::InvalidScope("it has no word"));
+        }
         Ok(Self { words, is_default: text.is_none() })
     }
 
@@ -93,7 +96,7 @@ impl Wish {
     fn within(&self, holder: &Principal) -> Option<Self> {
         let covered = |word: &&Word| word.opens.iter().all(|&scope| holder.covers(scope));
         let words: Vec<_> = self.words.iter().copied().filter(covered).collect();
-        let suffices = self.is_default || words.len() == self.words.len();
+        let suffices = words.len() == self.words.len() || (self.is_default && !words.is_empty());
         suffices.then_some(Self { words, is_default: self.is_default })
     }
 }
@@ -252,4 +255,62 @@ pub struct Tokens {
     pub lifetime: SignedDuration,
     /// When they were made.
     pub made_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static TERMS: Terms = Terms {
+        dialect: "test",
+        words: &[
+            Word { name: "look", opens: &[Scope::Read] },
+            Word { name: "all", opens: &[Scope::Read, Scope::Write] },
+            Word { name: "other", opens: &[] },
+            Word { name: "stay", opens: &[] },
+        ],
+        default: "look all other",
+        lifetime: SignedDuration::from_secs(60),
+        refreshed_with: Some("stay"),
+    };
+
+    fn wish(text: Option<&str>) -> Wish {
+        Wish::read(&TERMS, text).unwrap()
+    }
+
+    #[test]
+    fn a_scope_is_words_each_of_them_known() {
+        assert_eq!(wish(Some(" other  look other ")).text(), "other look");
+        assert_eq!(wish(None).text(), TERMS.default);
+        assert_eq!(wish(Some("all look")).scopes(), [Scope::Read, Scope::Write]);
+        assert_eq!(wish(Some("other")).scopes(), []);
+        for bad in [" ", "Look", "look,all", "look\tall", "look é"] {
+            assert_eq!(Wish::read(&TERMS, Some(bad)).unwrap_err().code(), "invalid_scope", "{bad}");
+        }
+    }
+
+    #[test]
+    fn nobody_allows_more_than_he_may() {
+        let within = |text, scopes: &[Scope]| {
+            let holder = Principal::nobody().with(scopes);
+            wish(text).within(&holder).map(|wish| wish.text())
+        };
+        let is = |text: &str| Some(text.to_owned());
+        for all in [&[Scope::Admin][..], &[Scope::Manage], &[Scope::Read, Scope::Write]] {
+            assert_eq!(within(Some("all other"), all), is("all other"));
+            assert_eq!(within(None, all), is(TERMS.default));
+        }
+        for one in [Scope::Read, Scope::Write, Scope::Publish] {
+            assert_eq!(within(Some("all other"), &[one]), None, "{one:?}");
+        }
+        assert_eq!(within(Some("look"), &[Scope::Read]), is("look"));
+        assert_eq!(within(None, &[Scope::Read]), is("look other"), "nothing was asked in so many words");
+        assert_eq!(within(None, &[Scope::Publish]), is("other"));
+    }
+
+    #[test]
+    fn a_word_asks_for_a_refresh_token_where_there_is_one() {
+        assert!(TERMS.refreshes("all stay"));
+        assert!(!TERMS.refreshes("all") && !TERMS.refreshes("stayed"));
+    }
 }

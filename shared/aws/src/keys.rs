@@ -97,7 +97,11 @@ impl Keys for Engine {
             return Ok(known);
         }
         let generation = self.0.keys.generation();
-        let found = self.read_key(id, false).await?;
+        let mut found = self.read_key(id, false).await?;
+        if found.is_none() {
+            // A token is used the moment it was given, and the cheap read may be behind.
+            found = self.read_key(id, true).await?;
+        }
         self.0.keys.put(id.clone(), generation, found.clone());
         Ok(found)
     }
