@@ -11,7 +11,8 @@ use crate::{
     ports::{Dice, Ports},
 };
 
-const PREFIX: &str = "prk_";
+/// What every key begins with.
+pub(crate) const PREFIX: &str = "prk_";
 
 /// On whose behalf an operation is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,12 +22,28 @@ pub struct Principal {
     /// The tenant whose key it is; none: the operator.
     pub tenant: Option<TenantId>,
     scopes: Vec<Scope>,
+    is_session: bool,
 }
 
 impl Principal {
+    /// Somebody of whom nothing is known.
+    pub fn nobody() -> Self {
+        Self { key: None, tenant: None, scopes: Vec::new(), is_session: false }
+    }
+
     /// The operator, who may do everything.
     pub fn operator() -> Self {
-        Self { key: None, tenant: None, scopes: vec![Scope::Admin] }
+        Self { key: None, tenant: None, scopes: vec![Scope::Admin], is_session: false }
+    }
+
+    /// Whether it is a session or a token that was presented, not a key.
+    pub fn is_session(&self) -> bool {
+        self.is_session
+    }
+
+    /// Whether it may do what takes this scope.
+    pub fn covers(&self, needed: Scope) -> bool {
+        self.scopes.iter().any(|held| held.covers(needed))
     }
 
     /// The tenant that a request is about: a tenant's key can only mean its own.
@@ -58,14 +75,37 @@ async fn holder(ports: &Ports, key: &Secret) -> Result<Principal, Error> {
         return Ok(Principal::operator());
     }
     let found = valid(ports, &key_id(key).ok_or(Error::Unauthenticated)?).await?;
-    if found.hash != hash {
+    if found.hash != hash || found.grant.is_some() {
         return Err(Error::Unauthenticated);
     }
-    if let Some(opener) = &found.session_of {
-        valid(ports, opener).await?;
+    upheld(ports, &found).await?;
+    let KeyRecord { id, tenant, scopes, session_of, .. } = found;
+    Ok(Principal { key: Some(id), tenant, scopes, is_session: session_of.is_some() })
+}
+
+/// Whether all that a session, a token or a grant hangs from is still there.
+pub(crate) async fn upheld(ports: &Ports, record: &KeyRecord) -> Result<(), Error> {
+    let mut held = record.clone();
+    while let Some(by) = &held.session_of {
+        let mut opener = valid(ports, by).await?;
+        if opener.grant.is_some() && !is_in_force(&opener, &held) {
+            // A cache may not have heard of the latest token.
+            opener = ports.store.key_now(by).await?.ok_or(Error::Unauthenticated)?;
+            if !is_in_force(&opener, &held) {
+                return Err(Error::Unauthenticated);
+            }
+        }
+        if let Some(grant) = &opener.grant {
+            valid(ports, &grant.client).await?;
+        }
+        held = opener;
     }
-    let KeyRecord { id, tenant, scopes, .. } = found;
-    Ok(Principal { key: Some(id), tenant, scopes })
+    Ok(())
+}
+
+/// Each new access token of a grant ends the one before.
+fn is_in_force(grant: &KeyRecord, token: &KeyRecord) -> bool {
+    grant.grant.as_ref().is_some_and(|grant| grant.access.as_ref() == Some(&token.id))
 }
 
 async fn valid(ports: &Ports, id: &KeyId) -> Result<KeyRecord, Error> {
@@ -78,6 +118,10 @@ const SESSION: SignedDuration = SignedDuration::from_hours(24);
 
 /// Opens a session, for dialects whose clients log in: 32 hexadecimal digits that do what the principal's key does.
 pub async fn open_session(ports: &Ports, principal: &Principal) -> Result<Outcome, Error> {
+    if principal.is_session {
+        // Else a chain of them would have no end.
+        return Err(Error::Forbidden("it takes a key, not a session or a token"));
+    }
     let mut random = zeroize::Zeroizing::new([0; 16]);
     ports.dice.fill(&mut *random);
     let session = Secret::new(format!("{:032x}", u128::from_be_bytes(*random)));
@@ -90,6 +134,8 @@ pub async fn open_session(ports: &Ports, principal: &Principal) -> Result<Outcom
         created_at: now,
         expires_at: Some(now + SESSION),
         session_of: principal.key.clone(),
+        redirect_uris: Vec::new(),
+        grant: None,
     };
     ports.store.add_key(&record).await?;
     Ok(Outcome::SessionOpened(session))
@@ -97,12 +143,14 @@ pub async fn open_session(ports: &Ports, principal: &Principal) -> Result<Outcom
 
 /// Whether the principal may do this at all; whose things it may do it to is [`Principal::tenant_for`]'s.
 pub fn authorise(principal: &Principal, operation: &Operation) -> Result<(), Error> {
-    let (needs, of_tenant) = needs(operation);
-    if !principal.scopes.iter().any(|&held| held == needs || held == Scope::Admin) {
+    let Some((needs, of_tenant)) = needs(operation) else { return Ok(()) };
+    if !principal.covers(needs) {
         return Err(Error::Forbidden(match needs {
             Scope::Admin => "it takes the scope admin",
             Scope::Publish => "it takes the scope publish",
             Scope::Manage => "it takes the scope manage",
+            Scope::Read => "it takes the scope manage or read",
+            Scope::Write => "it takes the scope manage or write",
         }));
     }
     match (needs, &principal.tenant, of_tenant) {
@@ -112,9 +160,15 @@ pub fn authorise(principal: &Principal, operation: &Operation) -> Result<(), Err
     }
 }
 
-/// The scope that an operation takes, and the tenant within which a tenant's own admin key suffices.
-fn needs(operation: &Operation) -> (Scope, Option<&TenantId>) {
-    match operation {
+/// The scope that an operation takes, and the tenant within which a tenant's own admin key suffices; none: anybody may.
+fn needs(operation: &Operation) -> Option<(Scope, Option<&TenantId>)> {
+    Some(match operation {
+        // What tokens open is judged by what is offered for them.
+        Operation::CheckHealth
+        | Operation::Describe(_)
+        | Operation::AskConsent(_)
+        | Operation::SettleConsent(..)
+        | Operation::IssueTokens(_) => return None,
         Operation::CreateTenant { .. }
         | Operation::ListTenants(_)
         | Operation::DeleteTenant(_)
@@ -125,24 +179,22 @@ fn needs(operation: &Operation) -> (Scope, Option<&TenantId>) {
         | Operation::ListKeys(tenant, _)
         | Operation::DeleteKey(tenant, _) => (Scope::Admin, Some(tenant)),
         Operation::Publish(_) => (Scope::Publish, None),
-        Operation::CheckHealth
-        | Operation::Describe(_)
-        | Operation::Identify
+        Operation::Identify
         | Operation::OpenSession
         | Operation::ListTopics(_)
         | Operation::GetTopic(_)
-        | Operation::CreateWebhook(..)
-        | Operation::SwitchWebhooks(..)
         | Operation::ListWebhooks(..)
         | Operation::GetWebhook(..)
+        | Operation::ListDeliveries(..)
+        | Operation::GetDelivery(..) => (Scope::Read, None),
+        Operation::CreateWebhook(..)
+        | Operation::SwitchWebhooks(..)
         | Operation::UpdateWebhook(..)
         | Operation::DeleteWebhook(..)
         | Operation::RotateSecret(..)
         | Operation::SendTest(..)
-        | Operation::GrantCredentials { .. }
-        | Operation::ListDeliveries(..)
-        | Operation::GetDelivery(..) => (Scope::Manage, None),
-    }
+        | Operation::GrantCredentials { .. } => (Scope::Write, None),
+    })
 }
 
 /// Makes a key: `prk_`, a public half that finds its record, and 160 random bits.
@@ -176,16 +228,45 @@ pub fn key_record(
         created_at: now,
         expires_at,
         session_of: None,
+        redirect_uris: Vec::new(),
+        grant: None,
     })
 }
 
-fn key_id(key: &Secret) -> Option<KeyId> {
+/// A token: 64 hexadecimal digits, of which the first 16 find its record.
+pub(crate) fn new_token(dice: &dyn Dice) -> Result<(KeyId, Secret), Error> {
+    let token = random_token(dice);
+    let id = key_id(&token).ok_or_else(|| Error::Internal("a token without an id".into()))?;
+    Ok((id, token))
+}
+
+/// Another token for the same record: 192 of its bits are new.
+pub(crate) fn next_token(dice: &dyn Dice, id: &KeyId) -> Secret {
+    Secret::new(format!("{id}{}", &random_token(dice).reveal()[id.as_str().len()..]))
+}
+
+fn random_token(dice: &dyn Dice) -> Secret {
+    let mut random = zeroize::Zeroizing::new([0; 32]);
+    dice.fill(&mut *random);
+    let (first, second) = random.split_at(16);
+    let number = |half: &[u8]| half.iter().fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
+    Secret::new(format!("{:032x}{:032x}", number(first), number(second)))
+}
+
+/// The part of a key, a session's secret, a token or a code that finds its record.
+pub(crate) fn key_id(key: &Secret) -> Option<KeyId> {
     let text = key.reveal();
-    if text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+    if matches!(text.len(), 32 | 64) && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    {
         return text[..16].parse().ok();
     }
     let (id, secret) = key.reveal().strip_prefix(PREFIX)?.split_once('_')?;
     (secret.len() == 32 && secret.bytes().all(|b| b.is_ascii_alphanumeric())).then(|| id.parse().ok())?
+}
+
+/// A key of its two halves; the first may have the prefix.
+pub(crate) fn whole(id: &str, secret: &str) -> Secret {
+    Secret::new(format!("{PREFIX}{}_{secret}", id.strip_prefix(PREFIX).unwrap_or(id)))
 }
 
 /// The key in `Authorization: Bearer`.
@@ -209,6 +290,14 @@ pub fn basic(headers: &HeaderMap) -> Option<Secret> {
         (Some(_), None) => Secret::new(user),
         (None, None) => Secret::new(format!("{PREFIX}{user}_{password}")),
     })
+}
+
+#[cfg(test)]
+impl Principal {
+    /// The same with these scopes.
+    pub(crate) fn with(self, scopes: &[Scope]) -> Self {
+        Self { scopes: scopes.to_vec(), ..self }
+    }
 }
 
 #[cfg(test)]
@@ -242,6 +331,15 @@ mod tests {
     #[test]
     fn only_a_whole_key_has_an_id() {
         assert_eq!(key_id(&Secret::new(KEY)).unwrap().as_str(), "test0000000000ab");
+        for length in [32, 64] {
+            let token = Secret::new("0123456789abcdef".repeat(length / 16));
+            assert_eq!(key_id(&token).unwrap().as_str(), "0123456789abcdef");
+        }
+        for length in [0, 16, 31, 33, 48, 63, 65, 128] {
+            assert_eq!(key_id(&Secret::new("a".repeat(length))), None, "{length}");
+        }
+        assert_eq!(key_id(&Secret::new("A".repeat(64))), None);
+        assert_eq!(key_id(&Secret::new("é".repeat(32))), None);
         for bad in ["", "prk_", "prk_a_b", &KEY[..KEY.len() - 1], &KEY.replace('_', "-"), &format!("{KEY}x")]
         {
             assert_eq!(key_id(&Secret::new(bad)), None, "{bad}");
@@ -249,10 +347,30 @@ mod tests {
     }
 
     #[test]
+    fn the_next_token_of_a_record_differs_in_what_proves_it() {
+        struct Counting(std::sync::atomic::AtomicU8);
+        impl Dice for Counting {
+            fn fill(&self, bytes: &mut [u8]) {
+                bytes.fill_with(|| self.0.fetch_add(7, std::sync::atomic::Ordering::Relaxed));
+            }
+        }
+        let dice = Counting(1.into());
+        let (id, first) = new_token(&dice).unwrap();
+        let next = next_token(&dice, &id);
+        assert_eq!(key_id(&next), Some(id.clone()));
+        assert_eq!((first.reveal().len(), next.reveal().len()), (64, 64));
+        assert_eq!(first.reveal()[..16], next.reveal()[..16]);
+        assert_ne!(first.reveal()[16..], next.reveal()[16..]);
+        let own = first.reveal().as_bytes().chunks(2).collect::<std::collections::HashSet<_>>();
+        assert_eq!(own.len(), 32, "each byte of the dice is in it");
+    }
+
+    #[test]
     fn a_tenants_key_means_its_own_tenant_only() {
         let own: TenantId = "acme".parse().unwrap();
         let other: TenantId = "other".parse().unwrap();
-        let admin = Principal { key: None, tenant: Some(own.clone()), scopes: vec![Scope::Admin] };
+        let admin =
+            Principal { key: None, tenant: Some(own.clone()), scopes: vec![Scope::Admin], is_session: false };
         assert_eq!(admin.tenant_for(None), Ok(own.clone()));
         assert!(matches!(admin.tenant_for(Some(&other)), Err(Error::Forbidden(_))));
         assert!(authorise(&admin, &Operation::GetTenant(own)).is_ok());

@@ -2,6 +2,9 @@
 
 mod centry;
 mod json;
+mod oauth;
+mod oauth_page;
+mod oauth_params;
 mod sapo;
 mod sapo_list;
 mod shipstream;

@@ -11,7 +11,7 @@ use crate::{
     credentials, description,
     dialect::{self, Call, Context, Dialect, Request, Response},
     error::Error,
-    history,
+    history, oauth,
     operation::{Operation, Outcome},
     ports::{Ports, Post},
     publish, tenants, testing, topics, webhooks,
@@ -80,10 +80,6 @@ async fn one(
 ) -> Result<Outcome, Error> {
     match &call.operation {
         Ok(Operation::CheckHealth) => return Ok(Outcome::Healthy),
-        Ok(Operation::Describe(document)) => {
-            let catalogue = known.as_deref().map_err(Error::clone)?;
-            return description::of(*document, catalogue).map(Outcome::Described);
-        }
         // Whether a path exists is no secret, and a key would not change the answer.
         Err(error @ (Error::NotFound("path") | Error::MethodNotAllowed)) => return Err(error.clone()),
         _ => {}
@@ -92,7 +88,10 @@ async fn one(
     if let Err(error) = known {
         return Err(error.clone());
     }
-    let principal = access::authenticate(ports, &call.credentials).await?;
+    let principal = match &call.operation {
+        Ok(operation) if operation.is_open() => Principal::nobody(),
+        _ => access::authenticate(ports, &call.credentials).await?,
+    };
     // The operator's first key is in no store, and in nobody's hands but his.
     if let (Some(bucket), Some(key)) = (dialect.bucket(), &principal.key) {
         match ports.store.pour(key, bucket, ports.clock.now()).await? {
@@ -129,13 +128,16 @@ async fn perform(ports: &Ports, principal: &Principal, operation: Operation) -> 
         Operation::ListTenants(page) => tenants::list(ports, &page).await,
         Operation::GetTenant(id) => tenants::get(ports, &id).await,
         Operation::DeleteTenant(id) => tenants::delete(ports, &id).await,
-        Operation::CreateKey { tenant, scopes, expires_at } => {
-            tenants::create_key(ports, tenant, scopes, expires_at).await
+        Operation::CreateKey { tenant, scopes, expires_at, redirect_uris } => {
+            tenants::create_key(ports, tenant, scopes, expires_at, redirect_uris).await
         }
         Operation::ListKeys(tenant, page) => tenants::list_keys(ports, &tenant, &page).await,
         Operation::DeleteKey(tenant, id) => tenants::delete_key(ports, &tenant, &id).await,
         Operation::Identify => tenants::identify(ports, principal).await,
         Operation::OpenSession => access::open_session(ports, principal).await,
+        Operation::AskConsent(request) => oauth::ask(ports, &request).await,
+        Operation::SettleConsent(request, decision) => oauth::settle(ports, &request, decision).await,
+        Operation::IssueTokens(request) => oauth::issue(ports, principal, *request).await,
         Operation::SwitchWebhooks(asked, topic, active) => {
             webhooks::switch(ports, principal, &asked, topic.as_ref(), active).await
         }

@@ -4,7 +4,7 @@
 //! - [`error`]: what can go wrong
 //! - [`operation`]: what every dialect speaks; [`dialect`]: the documented APIs
 //! - [`ports`]: what the use cases need of the world; [`hint`]: what waits in the queue
-//! - [`access`]: who asks, and whether they may
+//! - [`access`]: who asks, and whether they may; [`oauth`]: how a client gets tokens
 //! - [`door`]: a request from decoding to answer; [`tenants`], [`webhooks`], [`credentials`], [`publish`],
 //!   [`history`]: the use cases behind it
 //! - [`deliver`]: one attempt; [`sweep`]: what is due or stranded
@@ -25,6 +25,7 @@ pub mod guard;
 pub mod hint;
 pub mod history;
 pub mod model;
+pub mod oauth;
 pub mod operation;
 pub mod ports;
 pub mod publish;

@@ -2,6 +2,7 @@
 
 mod delivery;
 mod event;
+mod grant;
 mod ids;
 mod secret;
 mod tenant;
@@ -10,6 +11,7 @@ mod webhook;
 
 pub use delivery::{Attempt, Delivery, DeliveryState, Failure, Phases, Reply};
 pub use event::{Event, MAX_DEPTH, MAX_PAYLOAD, Payload, Payloads};
+pub use grant::{Challenge, Code, Grant, RedirectUri};
 pub use ids::{BadId, DeliveryId, EventId, KeyId, TenantId, WebhookId};
 pub use secret::{Credentials, KeyHash, Secret, SigningSecret};
 pub use tenant::{KeyRecord, Scope, Tenant};

@@ -9,8 +9,10 @@ use crate::{
     error::Error,
     model::{
         Attempt, Attributes, CustomTopic, Delivery, DeliveryId, EventId, Format, Header, KeyId, KeyRecord,
-        Payload, Payloads, Scope, Secret, Tenant, TenantId, Topic, TopicPattern, Webhook, WebhookId,
+        Payload, Payloads, RedirectUri, Scope, Secret, Tenant, TenantId, Topic, TopicPattern, Webhook,
+        WebhookId,
     },
+    oauth::{ConsentRequest, Decision, Question, Refusal, SentBack, TokenRequest, Tokens},
 };
 
 /// A request in the domain's words.
@@ -43,6 +45,8 @@ pub enum Operation {
         scopes: Vec<Scope>,
         /// When it stops working.
         expires_at: Option<Timestamp>,
+        /// Where users may be sent back to, if it is to be a client.
+        redirect_uris: Vec<RedirectUri>,
     },
     /// List a tenant's keys.
     ListKeys(TenantId, PageRequest),
@@ -50,6 +54,12 @@ pub enum Operation {
     DeleteKey(TenantId, KeyId),
     /// Open a session, in which a short secret stands for the key.
     OpenSession,
+    /// Ask somebody whether a client may do something.
+    AskConsent(Box<ConsentRequest>),
+    /// Take the answer.
+    SettleConsent(Box<ConsentRequest>, Decision),
+    /// Give a client tokens.
+    IssueTokens(Box<TokenRequest>),
     /// List all topics.
     ListTopics(PageRequest),
     /// Read a topic.
@@ -98,6 +108,13 @@ pub enum Document {
     OpenApi,
     /// The JSON-RPC API, in `OpenRPC` 1.3.
     OpenRpc,
+}
+
+impl Operation {
+    /// Whether nobody has to say who he is for it.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::CheckHealth | Self::Describe(_) | Self::AskConsent(_) | Self::SettleConsent(..))
+    }
 }
 
 /// Whose things, and of which dialect, a request asks for.
@@ -335,6 +352,14 @@ pub enum Outcome {
     Keys(Page<KeyRecord>),
     /// A session is open: its secret, shown now.
     SessionOpened(Secret),
+    /// Somebody is to say whether a client may do something.
+    ConsentAsked(Box<Question>),
+    /// The client is told what came of it.
+    SentBack(Box<SentBack>),
+    /// Tokens, shown now.
+    TokensIssued(Box<Tokens>),
+    /// There are none.
+    TokensRefused(Refusal),
     /// So many webhooks were resumed or paused.
     Switched(usize),
     /// Topics.

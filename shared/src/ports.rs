@@ -66,13 +66,17 @@ impl<T: Keys + Topics + Webhooks + Events + Deliveries> Store for T {}
 pub trait Keys: Send + Sync {
     /// Finds a key. An engine may answer from a cache of a few seconds.
     async fn key(&self, id: &KeyId) -> Result<Option<KeyRecord>, Error>;
+    /// Finds a key as it is now, whatever a cache says.
+    async fn key_now(&self, id: &KeyId) -> Result<Option<KeyRecord>, Error>;
     /// Adds a key.
     async fn add_key(&self, key: &KeyRecord) -> Result<(), Error>;
-    /// A tenant's keys.
+    /// Puts `new` in the place of `old`, which has the same id and opener; false: the secret is not `old`'s any more.
+    async fn swap_key(&self, old: &KeyRecord, new: &KeyRecord) -> Result<bool, Error>;
+    /// A tenant's keys: no sessions, tokens or grants.
     async fn keys(&self, tenant: &TenantId, page: &PageRequest) -> Result<Page<KeyRecord>, Error>;
     /// Pours a call into a key's bucket. An engine may let one pass that comes at the same moment as another.
     async fn pour(&self, id: &KeyId, bucket: Bucket, now: Timestamp) -> Result<Poured, Error>;
-    /// Revokes a tenant's key; false: it has no such key.
+    /// Revokes a key, session, token or grant of a tenant's; false: it has none of that id.
     async fn remove_key(&self, tenant: &TenantId, id: &KeyId) -> Result<bool, Error>;
 }
 

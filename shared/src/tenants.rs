@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::{
     access::{self, Principal},
     error::Error,
-    model::{KeyId, Scope, Tenant, TenantId},
+    model::{KeyId, RedirectUri, Scope, Tenant, TenantId},
     operation::{Outcome, PageRequest},
     ports::Ports,
 };
@@ -41,18 +41,23 @@ pub async fn create_key(
     tenant: TenantId,
     mut scopes: Vec<Scope>,
     expires_at: Option<Timestamp>,
+    redirect_uris: Vec<RedirectUri>,
 ) -> Result<Outcome, Error> {
     existing(ports, &tenant).await?;
     let now = ports.clock.now();
     scopes.sort();
     scopes.dedup();
     if scopes.is_empty() {
-        return Err(Error::invalid("scopes", "must name at least one of admin, publish and manage"));
+        return Err(Error::invalid(
+            "scopes",
+            "must name at least one of admin, publish, manage, read and write",
+        ));
     }
     if expires_at.is_some_and(|end| end <= now) {
         return Err(Error::invalid("expires_at", "must be in the future"));
     }
-    let (record, key) = access::new_key(&*ports.dice, Some(tenant), scopes, now, expires_at)?;
+    let (mut record, key) = access::new_key(&*ports.dice, Some(tenant), scopes, now, expires_at)?;
+    record.redirect_uris = redirect_uris;
     ports.store.add_key(&record).await?;
     Ok(Outcome::KeyCreated(record, key))
 }

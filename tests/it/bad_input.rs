@@ -2,6 +2,7 @@
 
 mod centry;
 mod fuzz;
+mod oauth;
 mod raw;
 mod sapo;
 mod shipstream;

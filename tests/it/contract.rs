@@ -3,6 +3,7 @@
 mod claims;
 mod deliveries;
 mod events;
+mod grants;
 mod inbox;
 mod isolation;
 mod keys;

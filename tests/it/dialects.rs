@@ -2,6 +2,7 @@
 
 mod centry;
 mod golden;
+mod oauth;
 mod sapo;
 mod shipstream;
 mod tiki;

@@ -8,5 +8,6 @@ mod contract;
 mod dialects;
 mod guard;
 mod journeys;
+mod openapi;
 mod template;
 mod tidy;

@@ -3,13 +3,13 @@
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{
     operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError},
-    types::{Delete, Put, TransactWriteItem},
+    types::{Delete, Put, TransactWriteItem, builders::DeleteBuilder},
 };
 use jiff::Timestamp;
 use postrider::{
     bucket::{Bucket, Poured},
     error::Error,
-    model::{KeyHash, KeyId, KeyRecord, Scope, TenantId},
+    model::{Grant, KeyHash, KeyId, KeyRecord, RedirectUri, Scope, TenantId},
     operation::{Page, PageRequest},
     ports::Keys,
 };
@@ -40,7 +40,11 @@ struct Kept {
     expires_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     session_of: Option<KeyId>,
-    /// When TTL may delete it: only sessions are so many that somebody must.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    redirect_uris: Vec<RedirectUri>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grant: Option<Box<Grant>>,
+    /// When TTL may delete it: only sessions, tokens and grants are so many that somebody must.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ttl: Option<i64>,
 }
@@ -54,6 +58,8 @@ fn item(record: &KeyRecord, pk: String, sk: String) -> Result<Item, Error> {
         created_at: record.created_at,
         expires_at: record.expires_at,
         session_of: record.session_of.clone(),
+        redirect_uris: record.redirect_uris.clone(),
+        grant: record.grant.clone(),
         ttl: record.session_of.as_ref().and(record.expires_at).map(Timestamp::as_second),
     };
     let mut item: Item = serde_dynamo::to_item(kept).map_err(|_| odd("key"))?;
@@ -71,6 +77,8 @@ fn record(item: Item) -> Result<KeyRecord, Error> {
         created_at: kept.created_at,
         expires_at: kept.expires_at,
         session_of: kept.session_of,
+        redirect_uris: kept.redirect_uris,
+        grant: kept.grant,
     })
 }
 
@@ -89,11 +97,17 @@ impl Keys for Engine {
             return Ok(known);
         }
         let generation = self.0.keys.generation();
-        let (pk, sk) = main_key(id);
-        let get = self.0.db.get_item().table_name(&self.0.settings.keys_table).set_key(Some(key(pk, sk)));
-        let found = get.send().await.map_err(fault("reading a key"))?.item.map(record).transpose()?;
+        let mut found = self.read_key(id, false).await?;
+        if found.is_none() {
+            // A token is used the moment it was given, and the cheap read may be behind.
+            found = self.read_key(id, true).await?;
+        }
         self.0.keys.put(id.clone(), generation, found.clone());
         Ok(found)
+    }
+
+    async fn key_now(&self, id: &KeyId) -> Result<Option<KeyRecord>, Error> {
+        self.read_key(id, true).await
     }
 
     async fn add_key(&self, record: &KeyRecord) -> Result<(), Error> {
@@ -108,6 +122,26 @@ impl Keys for Engine {
         write.send().await.map_err(fault("adding a key"))?;
         self.0.keys.void();
         Ok(())
+    }
+
+    async fn swap_key(&self, old: &KeyRecord, new: &KeyRecord) -> Result<bool, Error> {
+        let (pk, sk) = main_key(&old.id);
+        // What has an opener is in no list, so this is its only item.
+        let put = self.0.db.put_item().table_name(&self.0.settings.keys_table);
+        let put = put
+            .set_item(Some(item(new, pk, sk)?))
+            .condition_expression("#hash = :old")
+            .expression_attribute_names("#hash", "hash")
+            .expression_attribute_values(":old", text(old.hash.to_hex()));
+        let done = put.send().await;
+        self.0.keys.void();
+        match done {
+            Ok(_) => Ok(true),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(false),
+                _ => Err(fault("swapping a key")(error)),
+            },
+        }
     }
 
     async fn pour(&self, id: &KeyId, bucket: Bucket, now: Timestamp) -> Result<Poured, Error> {
@@ -150,18 +184,20 @@ impl Keys for Engine {
     }
 
     async fn remove_key(&self, tenant: &TenantId, id: &KeyId) -> Result<bool, Error> {
-        let delete = |(pk, sk), condition: Option<&str>| {
-            let delete = Delete::builder()
-                .table_name(&self.0.settings.keys_table)
-                .set_key(Some(key(pk, sk)))
-                .set_condition_expression(condition.map(str::to_owned));
+        let delete =
+            |(pk, sk)| Delete::builder().table_name(&self.0.settings.keys_table).set_key(Some(key(pk, sk)));
+        // A session has an item in no list: deleting what is not there does nothing.
+        let own = delete(main_key(id))
+            .condition_expression("#tenant = :tenant")
+            .expression_attribute_names("#tenant", "tenant")
+            .expression_attribute_values(":tenant", text(tenant.as_str()));
+        let built = |delete: DeleteBuilder| {
             delete
                 .build()
                 .map(|delete| TransactWriteItem::builder().delete(delete).build())
                 .map_err(|_| odd("delete"))
         };
-        let writes =
-            vec![delete(list_key(tenant, id), Some("attribute_exists(pk)"))?, delete(main_key(id), None)?];
+        let writes = vec![built(own)?, built(delete(list_key(tenant, id)))?];
         let write = self.0.db.transact_write_items().set_transact_items(Some(writes)).send().await;
         self.0.keys.void();
         match write {
@@ -184,6 +220,13 @@ fn is_cancelled(error: Option<&TransactWriteItemsError>) -> bool {
 }
 
 impl Engine {
+    async fn read_key(&self, id: &KeyId, consistent: bool) -> Result<Option<KeyRecord>, Error> {
+        let (pk, sk) = main_key(id);
+        let get = self.0.db.get_item().table_name(&self.0.settings.keys_table);
+        let get = get.set_key(Some(key(pk, sk))).consistent_read(consistent);
+        get.send().await.map_err(fault("reading a key"))?.item.map(record).transpose()
+    }
+
     fn put_key(&self, item: Item) -> Result<TransactWriteItem, Error> {
         let put = Put::builder().table_name(&self.0.settings.keys_table).set_item(Some(item)).build();
         put.map(|put| TransactWriteItem::builder().put(put).build()).map_err(|_| odd("put"))

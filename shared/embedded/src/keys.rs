@@ -11,14 +11,14 @@ use postrider::{
     operation::{Page, PageRequest},
     ports::Keys,
 };
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::{Engine, rows};
 
 /// Buckets from which on those that are empty are forgotten.
 const MAX_BUCKETS: usize = 10_000;
 
-const COLUMNS: &str = "id, tenant, scopes, hash, created_at, expires_at, session_of";
+const COLUMNS: &str = "id, tenant, scopes, hash, created_at, expires_at, session_of, redirect_uris, allows";
 
 fn key(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
     let tenant: Option<String> = row.get(1)?;
@@ -34,7 +34,41 @@ fn key(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
             .get::<_, Option<String>>(6)?
             .map(|text| text.parse().map_err(|error| rows::odd(6, error)))
             .transpose()?,
+        redirect_uris: rows::json(row, 7)?,
+        grant: rows::json(row, 8)?,
     })
+}
+
+/// A record's columns that are JSON.
+struct Written {
+    scopes: String,
+    redirect_uris: String,
+    grant: String,
+}
+
+impl Written {
+    fn of(key: &KeyRecord) -> Result<Self, Error> {
+        Ok(Self {
+            scopes: rows::to_json(&key.scopes)?,
+            redirect_uris: rows::to_json(&key.redirect_uris)?,
+            grant: rows::to_json(&key.grant)?,
+        })
+    }
+}
+
+fn put(db: &Connection, key: &KeyRecord, written: &Written) -> rusqlite::Result<usize> {
+    let sql = format!("INSERT OR REPLACE INTO keys ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
+    db.prepare_cached(&sql)?.execute(params![
+        key.id.as_str(),
+        key.tenant.as_ref().map(TenantId::as_str),
+        written.scopes,
+        key.hash.to_hex(),
+        key.created_at.as_microsecond(),
+        key.expires_at.map(Timestamp::as_microsecond),
+        key.session_of.as_ref().map(KeyId::as_str),
+        written.redirect_uris,
+        written.grant,
+    ])
 }
 
 #[async_trait]
@@ -44,41 +78,55 @@ impl Keys for Engine {
             return Ok(known);
         }
         let generation = self.0.keys.generation();
+        let found = self.key_now(id).await?;
+        self.0.keys.put(id.clone(), generation, found.clone());
+        Ok(found)
+    }
+
+    async fn key_now(&self, id: &KeyId) -> Result<Option<KeyRecord>, Error> {
         let wanted = id.clone();
         let found = self.read(move |db| {
             let mut query = db.prepare_cached(&format!("SELECT {COLUMNS} FROM keys WHERE id = ?"))?;
             query.query_row([wanted.as_str()], key).optional()
         });
-        let found = found.await?;
-        self.0.keys.put(id.clone(), generation, found.clone());
-        Ok(found)
+        found.await
     }
 
     async fn add_key(&self, key: &KeyRecord) -> Result<(), Error> {
         let key = key.clone();
-        let scopes = rows::to_json(&key.scopes)?;
+        let written = Written::of(&key)?;
         let void = self.0.keys.voider();
         let write = self.0.writer.write(
-            move |db| {
-                db.prepare_cached(&format!(
-                    "INSERT OR REPLACE INTO keys ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
-                ))?
-                .execute(params![
-                    key.id.as_str(),
-                    key.tenant.as_ref().map(TenantId::as_str),
-                    scopes,
-                    key.hash.to_hex(),
-                    key.created_at.as_microsecond(),
-                    key.expires_at.map(Timestamp::as_microsecond),
-                    key.session_of.as_ref().map(KeyId::as_str),
-                ])
-            },
+            move |db| put(db, &key, &written),
             |done| {
                 void();
                 done
             },
         );
         write.await.map(drop)
+    }
+
+    async fn swap_key(&self, old: &KeyRecord, new: &KeyRecord) -> Result<bool, Error> {
+        let (id, hash, new) = (old.id.clone(), old.hash, new.clone());
+        let written = Written::of(&new)?;
+        let void = self.0.keys.voider();
+        let write = self.0.writer.write(
+            // Nothing else is written between the two: there is one writing thread.
+            move |db| {
+                let sql = "SELECT EXISTS (SELECT 1 FROM keys WHERE id = ? AND hash = ?)";
+                let is_there: bool =
+                    db.prepare_cached(sql)?.query_row([id.as_str(), &hash.to_hex()], |row| row.get(0))?;
+                if is_there {
+                    put(db, &new, &written)?;
+                }
+                Ok(is_there)
+            },
+            |done| {
+                void();
+                done
+            },
+        );
+        write.await
     }
 
     async fn pour(&self, id: &KeyId, bucket: Bucket, now: Timestamp) -> Result<Poured, Error> {

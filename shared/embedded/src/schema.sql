@@ -11,13 +11,15 @@ CREATE TABLE IF NOT EXISTS tenants (
 ) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS keys (
-    id         TEXT PRIMARY KEY,
-    tenant     TEXT,
-    scopes     TEXT NOT NULL,
-    hash       TEXT NOT NULL,
-    created_at INTEGER NOT NULL,
-    expires_at INTEGER,
-    session_of TEXT
+    id            TEXT PRIMARY KEY,
+    tenant        TEXT,
+    scopes        TEXT NOT NULL,
+    hash          TEXT NOT NULL,
+    created_at    INTEGER NOT NULL,
+    expires_at    INTEGER,
+    session_of    TEXT,
+    redirect_uris TEXT NOT NULL,
+    allows        TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS keys_of_tenant ON keys (tenant, id);
 

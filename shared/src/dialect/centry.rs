@@ -8,7 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
 use jiff::{
-    Timestamp,
+    SignedDuration, Timestamp,
     tz::{Offset, TimeZone},
 };
 use serde_json::{Map, Value, json};
@@ -16,13 +16,15 @@ use serde_json::{Map, Value, json};
 use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, Table, answer,
     json::{Fields, Query},
+    oauth::{Endpoint, Profile},
     only,
 };
 use crate::{
     access,
     catalogue::Catalogue,
     error::Error,
-    model::{Payload, TenantId, Topic, TopicPattern, Webhook},
+    model::{Payload, Scope, TenantId, Topic, TopicPattern, Webhook},
+    oauth::{Terms, Word},
     operation::{Asked, Change, Draft, Operation, Outcome, PageRequest, Selector, TopicChange},
     retry,
     verdict::{Rules, Success},
@@ -43,18 +45,55 @@ const RULES: Rules = Rules {
     connect_timeout: Duration::from_secs(5),
 };
 
+/// As its chapter on authentication has it: Doorkeeper's.
+static OAUTH: Profile = Profile {
+    terms: Terms {
+        dialect: NAME,
+        words: &WORDS,
+        default: "public read_webhook write_webhook",
+        lifetime: SignedDuration::from_secs(7200),
+        refreshed_with: None,
+    },
+    authorize: "/oauth/authorize",
+    token: "/oauth/token",
+    json: JSON,
+    tokens: &["access_token", "token_type", "expires_in", "refresh_token", "scope", "created_at"],
+    denied: &[],
+};
+
+/// Only two of Centry's scopes are about webhooks.
+const WORDS: [Word; 13] = [
+    Word { name: "public", opens: &[] },
+    Word { name: "read_webhook", opens: &[Scope::Read] },
+    Word { name: "write_webhook", opens: &[Scope::Write] },
+    Word { name: "read_orders", opens: &[] },
+    Word { name: "write_orders", opens: &[] },
+    Word { name: "read_products", opens: &[] },
+    Word { name: "write_products", opens: &[] },
+    Word { name: "read_integration_config", opens: &[] },
+    Word { name: "write_integration_config", opens: &[] },
+    Word { name: "read_user", opens: &[] },
+    Word { name: "write_user", opens: &[] },
+    Word { name: "read_warehouses", opens: &[] },
+    Word { name: "write_warehouses", opens: &[] },
+];
+
 /// What a path means.
 enum Place<'a> {
     Webhooks,
     Webhook(&'a str),
     /// As the seed's section on deleting has it, a slip that its clients may have copied.
     ToDelete(&'a str),
+    OAuth(Endpoint),
     Nowhere,
 }
 
 fn place(path: &str) -> Option<Place<'_>> {
     let path = path.strip_prefix('/').filter(|rest| rest.starts_with('/')).unwrap_or(path);
     let path = path.strip_suffix("%20").unwrap_or(path);
+    if let Some(endpoint) = OAUTH.endpoint(path) {
+        return Some(Place::OAuth(endpoint));
+    }
     let rest = path.strip_prefix("/conexion/")?;
     let id = |folder: &str| rest.strip_prefix(folder)?.strip_suffix(".json");
     let object = || id("v1/webhooks/").map(Place::Webhook).or_else(|| id("v1/webhook/").map(Place::ToDelete));
@@ -74,11 +113,17 @@ impl Dialect for Centry {
     }
 
     fn decode(&self, request: &Request, catalogue: &Catalogue) -> Vec<Call> {
+        if let Some(Place::OAuth(endpoint)) = place(request.uri().path()) {
+            return OAUTH.decode(endpoint, request);
+        }
         let credentials = access::bearer(request.headers()).into_iter().collect();
         vec![Call { credentials, operation: operation(self, request, catalogue) }]
     }
 
     fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response {
+        if let Some(Place::OAuth(endpoint)) = place(context.request.uri().path()) {
+            return OAUTH.encode(endpoint, context, only(results));
+        }
         match only(results).and_then(|outcome| success(self, outcome, context)) {
             Ok(body) => answer(StatusCode::OK, JSON, &body),
             Err(error) => failure(&error),

@@ -10,19 +10,22 @@ use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
+use jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::json;
 
 use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, Table, answer,
     json::{Fields, Query},
+    oauth::Profile,
     only,
 };
 use crate::{
     access,
     catalogue::Catalogue,
     error::Error,
-    model::{Secret, Topic, TopicPattern, Webhook},
+    model::{Scope, Secret, Topic, TopicPattern, Webhook},
+    oauth::{Terms, Word},
     operation::{Asked, Change, Draft, Operation, Outcome, PageRequest, Selector},
     verdict::Rules,
 };
@@ -32,6 +35,33 @@ pub(super) struct Tiki;
 const NAME: &str = "tiki";
 const WEBHOOKS: &str = "/integration/v1/webhooks";
 const CREDENTIALS: &str = "/integration/v1/webhooks/credentials";
+
+/// As its guide to OAuth2 has it, but for `id_token`: nobody logs in here.
+static OAUTH: Profile = Profile {
+    terms: Terms {
+        dialect: NAME,
+        words: &WORDS,
+        default: "all",
+        lifetime: SignedDuration::from_secs(3600),
+        refreshed_with: Some("offline"),
+    },
+    authorize: "/sc/oauth2/auth",
+    token: "/sc/oauth2/token",
+    json: "application/json",
+    tokens: &["access_token", "expires_in", "refresh_token", "scope", "token_type"],
+    denied: &[("error_code", "403"), ("error_hint", "The resource owner denied the request")],
+};
+
+/// Webhooks are about product requests, and belong to `product`.
+const WORDS: [Word; 7] = [
+    Word { name: "all", opens: &[Scope::Read, Scope::Write] },
+    Word { name: "product", opens: &[Scope::Read, Scope::Write] },
+    Word { name: "offline", opens: &[] },
+    Word { name: "order", opens: &[] },
+    Word { name: "inventory", opens: &[] },
+    Word { name: "multichannel", opens: &[] },
+    Word { name: "openid", opens: &[] },
+];
 
 /// The path in its full form, if it is one of Tiki's.
 fn full_path(method: &Method, path: &str) -> Option<&'static str> {
@@ -50,10 +80,13 @@ impl Dialect for Tiki {
     }
 
     fn claims(&self, method: &Method, path: &str) -> bool {
-        full_path(method, path).is_some()
+        full_path(method, path).is_some() || OAUTH.endpoint(path).is_some()
     }
 
     fn decode(&self, request: &Request, catalogue: &Catalogue) -> Vec<Call> {
+        if let Some(endpoint) = OAUTH.endpoint(request.uri().path()) {
+            return OAUTH.decode(endpoint, request);
+        }
         vec![Call {
             credentials: credentials(request.headers()),
             operation: self.operation(request, catalogue),
@@ -61,6 +94,9 @@ impl Dialect for Tiki {
     }
 
     fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response {
+        if let Some(endpoint) = OAUTH.endpoint(context.request.uri().path()) {
+            return OAUTH.encode(endpoint, context, only(results));
+        }
         match only(results) {
             Ok(outcome) => success(self, outcome, context),
             Err(error) => failure(&error, context),

@@ -18,7 +18,9 @@ use crate::{
     access,
     catalogue::Catalogue,
     error::Error,
-    model::{EventId, Header, MAX_DEPTH, MAX_PAYLOAD, Payload, Secret, TenantId, Topic, TopicPattern},
+    model::{
+        EventId, Header, MAX_DEPTH, MAX_PAYLOAD, Payload, RedirectUri, Secret, TenantId, Topic, TopicPattern,
+    },
     operation::{
         Asked, Change, Document, Draft, NewEvent, Operation, Outcome, PageRequest, Selector, TestDraft,
         TopicChange, TopicDraft,
@@ -31,6 +33,8 @@ pub(super) struct V1;
 const NAME: &str = "v1";
 /// Events of one request at most.
 const MAX_BATCH: usize = 100;
+/// Redirect URIs of one key at most.
+const MAX_REDIRECT_URIS: usize = 10;
 /// Topics and headers of one webhook at most.
 const MAX_LIST: usize = 100;
 
@@ -190,11 +194,13 @@ fn tenants(request: &Request, method: &str, parts: &[&str]) -> Result<Operation,
             let tenant = tenant(id)?;
             let mut fields = Fields::of(request)?;
             let scopes = fields.value("scopes").ok_or_else(|| Error::invalid("scopes", "is required"))?;
-            let scopes = serde_json::from_value(scopes)
-                .map_err(|_| Error::invalid("scopes", "must be a list of admin, publish and manage"))?;
+            let scopes = serde_json::from_value(scopes).map_err(|_| {
+                Error::invalid("scopes", "must be a list of admin, publish, manage, read and write")
+            })?;
             let expires_at = time(&mut fields, "expires_at")?;
+            let redirect_uris = redirect_uris(&mut fields)?;
             fields.end()?;
-            Ok(Operation::CreateKey { tenant, scopes, expires_at })
+            Ok(Operation::CreateKey { tenant, scopes, expires_at, redirect_uris })
         }
         ("GET", [id, "keys"]) => Ok(Operation::ListKeys(tenant(id)?, page(request)?)),
         ("DELETE", [id, "keys", key]) => {
@@ -203,6 +209,15 @@ fn tenants(request: &Request, method: &str, parts: &[&str]) -> Result<Operation,
         (_, [] | [_] | [_, "keys"] | [_, "keys", _]) => Err(Error::MethodNotAllowed),
         _ => Err(Error::NotFound("path")),
     }
+}
+
+fn redirect_uris(fields: &mut Fields) -> Result<Vec<RedirectUri>, Error> {
+    let texts = fields.texts("redirect_uris")?.unwrap_or_default();
+    if texts.len() > MAX_REDIRECT_URIS {
+        return Err(Error::invalid("redirect_uris", "must be at most 10"));
+    }
+    let parse = |text: &String| text.parse().map_err(Error::field("redirect_uris"));
+    texts.iter().map(parse).collect()
 }
 
 fn webhooks(

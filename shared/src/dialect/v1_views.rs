@@ -33,6 +33,11 @@ pub(super) fn success(outcome: Outcome) -> Response {
         Outcome::Topic(topic) => (StatusCode::OK, whole_topic_view(&topic)),
         Outcome::Tested(tested) => (StatusCode::OK, tested_view(&tested)),
         Outcome::SessionOpened(_) => (StatusCode::CREATED, json!({})),
+        // Of dialects that have OAuth2.
+        Outcome::ConsentAsked(_)
+        | Outcome::SentBack(_)
+        | Outcome::TokensIssued(_)
+        | Outcome::TokensRefused(_) => (StatusCode::OK, json!({})),
         Outcome::Switched(count) => (StatusCode::OK, json!(count)),
         Outcome::WebhookCreated(webhook) => (StatusCode::CREATED, with_secret(&webhook)),
         Outcome::SecretRotated(webhook) => (StatusCode::OK, with_secret(&webhook)),
@@ -113,6 +118,7 @@ fn whole_topic_view(topic: &TopicEntry) -> Value {
 fn key_view(key: &KeyRecord) -> Value {
     json!({
         "id": key.id, "tenant": key.tenant, "scopes": key.scopes,
+        "redirect_uris": key.redirect_uris,
         "created_at": key.created_at, "expires_at": key.expires_at,
     })
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{KeyHash, KeyId, TenantId};
+use super::{Grant, KeyHash, KeyId, RedirectUri, TenantId};
 
 /// Whom webhooks belong to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +24,23 @@ pub enum Scope {
     Admin,
     /// Publish events.
     Publish,
-    /// Webhooks, credentials, and the record of deliveries.
+    /// Webhooks, credentials, and the record of deliveries: to look at and to change.
     Manage,
+    /// The same, to look at.
+    Read,
+    /// The same, to change.
+    Write,
+}
+
+impl Scope {
+    /// Whether who holds this scope may do what takes `needed`.
+    pub fn covers(self, needed: Self) -> bool {
+        match self {
+            Self::Admin => true,
+            Self::Manage => matches!(needed, Self::Manage | Self::Read | Self::Write),
+            Self::Publish | Self::Read | Self::Write => self == needed,
+        }
+    }
 }
 
 /// What is kept of an API key: never the key itself.
@@ -43,13 +58,17 @@ pub struct KeyRecord {
     pub created_at: Timestamp,
     /// When it stops working, if ever.
     pub expires_at: Option<Timestamp>,
-    /// The key that opened it, if it is a session: it works only as long as that key does.
+    /// What opened it, if it is a session, a token or a grant: it works only as long as that does.
     pub session_of: Option<KeyId>,
+    /// Where users may be sent back to, if it is a client (RFC 6749).
+    pub redirect_uris: Vec<RedirectUri>,
+    /// If it is a grant: it opens nothing, but is exchanged for tokens.
+    pub grant: Option<Box<Grant>>,
 }
 
 impl KeyRecord {
     /// Whether the key grants `scope`.
     pub fn grants(&self, scope: Scope) -> bool {
-        self.scopes.iter().any(|&held| held == scope || held == Scope::Admin)
+        self.scopes.iter().any(|held| held.covers(scope))
     }
 }

@@ -10,16 +10,17 @@ use postrider_tests::{
 use serde_json::{Value, json};
 
 /// Whether a key opens each door; one row for each scope.
-async fn check(tenant: &Tenant, scopes: Value, publish: bool, manage: bool, admin: bool) {
+async fn check(tenant: &Tenant, scopes: Value, publish: bool, [read, write]: [bool; 2], admin: bool) {
     let client = tenant.client.bearer(&tenant.new_key(&json!({ "scopes": scopes })).await);
     let own = format!("/v1/tenants/{}", tenant.id);
     let event = json!({ "topic": "order.created" });
     let credentials = json!({ "id": "a", "secret": "b" });
     let doors = [
         (Method::POST, "/v1/events".to_owned(), Some(&event), publish, 202),
-        (Method::GET, "/v1/webhooks".to_owned(), None, manage, 200),
-        (Method::PUT, "/v1/credentials".to_owned(), Some(&credentials), manage, 204),
-        (Method::GET, "/integration/v1/webhooks".to_owned(), None, manage, 200),
+        (Method::GET, "/v1/webhooks".to_owned(), None, read, 200),
+        (Method::PUT, "/v1/credentials".to_owned(), Some(&credentials), write, 204),
+        (Method::GET, "/v1/topics".to_owned(), None, read, 200),
+        (Method::GET, "/integration/v1/webhooks".to_owned(), None, read, 200),
         (Method::GET, own.clone(), None, admin, 200),
         (Method::GET, format!("{own}/keys"), None, admin, 200),
         (Method::GET, "/v1/tenants".to_owned(), None, false, 200),
@@ -34,10 +35,14 @@ async fn check(tenant: &Tenant, scopes: Value, publish: bool, manage: bool, admi
 #[tokio::test]
 async fn a_key_opens_what_its_scopes_say() {
     let tenant = World::shared().tenant("scopes").await;
-    check(&tenant, json!(["publish"]), true, false, false).await;
-    check(&tenant, json!(["manage"]), false, true, false).await;
-    check(&tenant, json!(["publish", "manage"]), true, true, false).await;
-    check(&tenant, json!(["admin"]), true, true, true).await;
+    let (none, both) = ([false; 2], [true; 2]);
+    check(&tenant, json!(["publish"]), true, none, false).await;
+    check(&tenant, json!(["manage"]), false, both, false).await;
+    check(&tenant, json!(["read"]), false, [true, false], false).await;
+    check(&tenant, json!(["write"]), false, [false, true], false).await;
+    check(&tenant, json!(["read", "write"]), false, both, false).await;
+    check(&tenant, json!(["publish", "manage"]), true, both, false).await;
+    check(&tenant, json!(["admin"]), true, both, true).await;
 }
 
 #[tokio::test]

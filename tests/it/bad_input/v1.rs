@@ -224,6 +224,11 @@ async fn credentials_tenants_and_keys_are_checked_field_by_field() {
         ("expires_at", json!(5)),
         ("expires_at", json!("tomorrow")),
         ("expires_at", json!("2020-01-01T00:00:00Z")),
+        ("redirect_uris", json!("https://app.example/")),
+        ("redirect_uris", json!([5])),
+        ("redirect_uris", json!(["https://app.example/", "http://app.example/"])),
+        ("redirect_uris", json!(["https://app.example/#part"])),
+        ("redirect_uris", json!(vec!["https://app.example/"; 11])),
         ("key", json!("prk_x")),
     ] {
         table.push(wrong(

@@ -113,6 +113,8 @@ pub(crate) fn key(tenant: Option<&TenantId>) -> KeyRecord {
     let id: KeyId = format!("{:016}", count()).parse().unwrap();
     KeyRecord {
         session_of: None,
+        redirect_uris: vec!["https://app.example/callback?a=b".parse().unwrap()],
+        grant: None,
         hash: KeyHash::of(&Secret::new(format!("prk_{id}"))),
         id,
         tenant: tenant.cloned(),

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::Method;
+use bytes::Bytes;
+use http::{HeaderMap, Method};
 use postrider_tests::{
     client::Client,
     receiver::Receiver,
@@ -155,7 +156,7 @@ fn numbered_walks() -> Vec<Walk> {
 }
 
 /// Routes on which a stranger acts on its own things alone: what follows shows that the owner's stay.
-const OWN: [&str; 24] = [
+const OWN: [&str; 30] = [
     "GET /v1/health",
     "GET /openapi.json",
     "GET /openrpc.json",
@@ -182,6 +183,13 @@ const OWN: [&str; 24] = [
     "POST /wp-json/wu/v2/webhooks",
     "GET /wp-json/wu/v2/auth",
     "GET /wp-json/wu/v2/hooks",
+    // Open to all; whose tokens they are is in `dialects/oauth.rs`.
+    "GET /oauth/authorize",
+    "POST /oauth/authorize",
+    "POST /oauth/token",
+    "GET /sc/oauth2/auth",
+    "POST /sc/oauth2/auth",
+    "POST /sc/oauth2/token",
 ];
 
 #[tokio::test]
@@ -273,6 +281,9 @@ async fn own_things(stranger: &Client, key: &str) {
     ] {
         assert_eq!(rpc(stranger, key, path, args).await["error"]["code"], code, "{path}");
     }
+    let form = Some(Bytes::from_static(b"action=wu_send_test_event&webhook_id=6"));
+    let ajax = stranger.with("authorization", basic(key));
+    ajax.send_bytes(Method::POST, "/wp-admin/admin-ajax.php", form, &HeaderMap::new()).await.expect(404);
     let sapo = stranger.with("token", key);
     assert_eq!(sapo.get("/admin/webhooks.json").await.expect(200), json!({ "webhooks": [] }));
     assert_eq!(sapo.get("/admin/webhooks/count.json").await.expect(200), json!({ "count": 0 }));

@@ -3,9 +3,10 @@
 use std::fs;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderMap, Method};
 use postrider_tests::{
     receiver::{Receiver, Reply},
-    tenant::text,
+    tenant::{Tenant, text},
     world::{OPERATOR, Options, World},
 };
 use serde_json::json;
@@ -29,6 +30,7 @@ async fn no_secret_is_in_a_file_a_log_or_a_later_answer() {
     let event = tenant.publish("order.created", json!({})).await;
     tenant.attempted(text(&webhook, "id"), &event, 1).await;
     receiver.wait(2).await;
+    let tokens = tokens(&tenant).await;
 
     let mut places = vec![
         ("an answer to wrong input".to_owned(), problem.body.to_vec()),
@@ -51,6 +53,10 @@ async fn no_secret_is_in_a_file_a_log_or_a_later_answer() {
         ("the first signing secret", bare(text(&webhook, "secret"))),
         ("the second signing secret", bare(text(&rotated, "secret"))),
         ("the granted secret", password.to_owned()),
+        ("the code", tokens[0].clone()),
+        ("the access token", tokens[1].clone()),
+        ("the refresh token", tokens[2].clone()),
+        ("the client's secret", tokens[3].clone()),
         ("the granted secret in its header", STANDARD.encode(format!("me:{password}"))),
     ];
     for (place, bytes) in &places {
@@ -59,4 +65,28 @@ async fn no_secret_is_in_a_file_a_log_or_a_later_answer() {
             assert!(!found, "{name} is in {place}");
         }
     }
+}
+
+/// A code, and the access token, the refresh token and the client's secret with which it was redeemed; of each what
+/// comes after the part that finds its record.
+async fn tokens(tenant: &Tenant) -> [String; 4] {
+    let uri = "https://app.example/";
+    let key = tenant.new_key(&json!({ "scopes": ["publish"], "redirect_uris": [uri] })).await;
+    let (id, secret) = key.rsplit_once('_').unwrap();
+    let anonymous = tenant.client.anonymous();
+    let body = json!({
+        "client_id": id, "redirect_uri": uri, "response_type": "code", "api_key": tenant.key, "decision": "allow",
+    });
+    let body = Some(body.to_string().into());
+    let back = anonymous.send_bytes(Method::POST, "/oauth/authorize", body, &HeaderMap::new()).await;
+    let code = back.headers["location"].to_str().unwrap().split_once("code=").unwrap().1;
+    let body = json!({
+        "client_id": id, "client_secret": secret, "redirect_uri": uri, "grant_type": "authorization_code", "code": code,
+    });
+    let found = anonymous.post("/oauth/token", &body).await.expect(200);
+    tenant.client.bearer(text(&found, "access_token")).get("/v1/webhooks").await.expect(200);
+    // Used again, it is wrong input that carries a secret.
+    anonymous.post("/oauth/token", &body).await.expect(400);
+    let own = |token: &str| token[16..].to_owned();
+    [own(code), own(text(&found, "access_token")), own(text(&found, "refresh_token")), secret.to_owned()]
 }
