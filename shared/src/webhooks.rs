@@ -137,8 +137,12 @@ pub async fn update(
         if change.topics.is_some() && dialect::named(&webhook.dialect)?.is_exclusive() {
             return Err(Error::invalid("topics", "cannot change: in this webhook's API they are its name"));
         }
-        change.topics.iter().for_each(|topics| topics.apply(&mut webhook.topics));
-        url.iter().for_each(|url| webhook.url.clone_from(url));
+        if let Some(topics) = &change.topics {
+            topics.apply(&mut webhook.topics);
+        }
+        if let Some(url) = &url {
+            webhook.url.clone_from(url);
+        }
         refuse_twin(ports, &webhook).await?;
     }
     let changed = edit(ports, &tenant, asked, which, |webhook| {

@@ -65,7 +65,7 @@ enum Place {
     Nowhere,
 }
 
-/// Where WordPress's own pages send their forms.
+/// Where `WordPress`'s own pages send their forms.
 const AJAX: &str = "/wp-admin/admin-ajax.php";
 
 fn place(path: &str) -> Option<Place> {

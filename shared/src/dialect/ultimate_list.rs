@@ -1,4 +1,4 @@
-//! Ultimate Multisite's lists: the parameters that BerlinDB takes.
+//! Ultimate Multisite's lists: the parameters that `BerlinDB` takes.
 
 use serde_json::Value;
 

@@ -29,7 +29,7 @@ pub(super) fn hmac_by_openssl(secret: &str, body: &[u8]) -> String {
     STANDARD.encode(done.stdout)
 }
 
-/// Whether the Standard Webhooks libraries of PyPI and npm each take a message for genuine.
+/// Whether the Standard Webhooks libraries of `PyPI` and npm each take a message for genuine.
 pub(super) fn taken_by_python_and_node(request: &Arrived, secret: &str) -> [bool; 2] {
     let headers =
         request.headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().into()));
