@@ -185,7 +185,7 @@ impl Events for Engine {
             let mut events = db.prepare_cached(&sql)?;
             let window = params![from.as_microsecond(), until.as_microsecond(), after, rows::beyond(limit)];
             let events = events
-                .query_map(window, |row| Ok((event(row)?, row.get::<_, i64>(8)?)))?
+                .query_map(window, |row| Ok((event(row)?, row.get::<_, i64>("seq")?)))?
                 .collect::<rusqlite::Result<Vec<_>>>()?;
             let next = (events.len() > limit).then(|| events[limit - 1].1.to_string());
             let sql = "SELECT 1 FROM deliveries WHERE webhook = ? AND event = ?";

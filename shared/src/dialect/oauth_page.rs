@@ -66,7 +66,9 @@ pub(super) fn question(
     for word in question.wish.words() {
         let _ = write!(body, "<li>{} (<code>{}</code>)</li>", meaning(word, terms), encode_safe(word.name));
     }
-    body.push_str("</ul>");
+    // What is written there was compared with what the client's key was made with.
+    let place = encode_safe(parameters.get("redirect_uri").unwrap_or_default());
+    let _ = write!(body, "</ul><p>The answer goes to <code>{place}</code>.</p>");
     if let Some(problem) = problem {
         let _ = write!(body, "<p class=\"wrong\" role=\"alert\">{problem}</p>");
     }
@@ -89,7 +91,7 @@ pub(super) fn question(
 /// What a word opens, for people.
 fn meaning(word: &Word, terms: &Terms) -> &'static str {
     match word.opens {
-        [] if terms.refreshed_with == Some(word.name) => "do so for as long as you let it",
+        [] if terms.refreshed_with == Some(word.name) => "go on with that while you are away",
         [Scope::Read] => "see your webhooks and their deliveries",
         [Scope::Write] => "change your webhooks",
         [_, ..] => "see and change your webhooks",
