@@ -173,7 +173,7 @@ pub fn allowed(uri: &Uri, catalogue: &Catalogue) -> String {
     };
     let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
     let names: Vec<_> = methods.iter().filter(|method| takes(method)).map(Method::as_str).collect();
-    names.join(", ")
+    names.join(", ").replace("GET", "GET, HEAD")
 }
 
 /// The dialect of that name, as a webhook's record has it.
@@ -205,10 +205,10 @@ mod tests {
     #[test]
     fn a_path_takes_what_its_dialects_take() {
         let allowed = |path| allowed(&Uri::from_static(path), &Catalogue::default());
-        assert_eq!(allowed("/v1/webhooks"), "GET, POST, PUT, DELETE");
+        assert_eq!(allowed("/v1/webhooks"), "GET, HEAD, POST, PUT, DELETE");
         assert_eq!(allowed("/v1/webhooks/credentials"), "PUT");
         assert_eq!(allowed("/webhooks/credentials"), "PUT");
-        assert_eq!(allowed("/admin/webhooks.json"), "GET, POST");
+        assert_eq!(allowed("/admin/webhooks.json"), "GET, HEAD, POST");
         assert_eq!(allowed("/api/jsonrpc"), "POST");
     }
 

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, LazyLock};
 
-use http::{HeaderValue, StatusCode, header::ALLOW};
+use http::{
+    HeaderValue, Method, StatusCode,
+    header::{ALLOW, WWW_AUTHENTICATE},
+};
 
 use crate::{
     access::{self, Principal},
@@ -45,6 +48,8 @@ static NOTHING_ADDED: LazyLock<Catalogue> = LazyLock::new(Catalogue::default);
 
 /// Answers a request, whatever it is.
 pub async fn answer(ports: &Ports, desk: Desk<'_>, request: &Request) -> Response {
+    let head = with_head_as_get(request);
+    let request = head.as_ref().unwrap_or(request);
     let dialect = dialect::of(request);
     let incident = ports.dice.uuid(ports.clock.now());
     let known = ports.store.catalogue().await;
@@ -61,13 +66,33 @@ pub async fn answer(ports: &Ports, desk: Desk<'_>, request: &Request) -> Respons
         results.push(result);
     }
     let mut response = dialect.encode(Context { request, catalogue, incident, level }, results);
-    // RFC 9110, 15.5.6.
-    if response.status() == StatusCode::METHOD_NOT_ALLOWED
-        && let Ok(methods) = HeaderValue::from_str(&dialect::allowed(request.uri(), catalogue))
-    {
-        response.headers_mut().insert(ALLOW, methods);
-    }
+    complete(&mut response, request, catalogue);
     response
+}
+
+/// What HTTP asks of an answer whatever the dialect (RFC 9110, 15.5.2 and 15.5.6).
+fn complete(response: &mut Response, request: &Request, catalogue: &Catalogue) {
+    match response.status() {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            if let Ok(methods) = HeaderValue::from_str(&dialect::allowed(request.uri(), catalogue)) {
+                response.headers_mut().insert(ALLOW, methods);
+            }
+        }
+        StatusCode::UNAUTHORIZED => {
+            let challenge = HeaderValue::from_static("Bearer realm=\"postrider\"");
+            response.headers_mut().entry(WWW_AUTHENTICATE).or_insert(challenge);
+        }
+        _ => {}
+    }
+}
+
+/// RFC 9110, 9.3.2: HEAD is GET, and the server that speaks HTTP leaves the body out.
+fn with_head_as_get(request: &Request) -> Option<Request> {
+    (request.method() == Method::HEAD).then(|| {
+        let mut request = request.clone();
+        *request.method_mut() = Method::GET;
+        request
+    })
 }
 
 async fn one(

@@ -89,6 +89,7 @@ fn followed<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
 /// What a documented answer looks like, without the marks of a shape.
 fn plain(value: &Value) -> Value {
     match value {
+        Value::String(text) if text == "~number" => json!(1),
         Value::String(text) => json!(text.strip_prefix('~').unwrap_or(text)),
         Value::Array(items) => items.iter().map(plain).collect(),
         Value::Object(fields) => {

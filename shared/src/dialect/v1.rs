@@ -368,7 +368,7 @@ struct EventBody<'a> {
     #[serde(borrow, default)]
     payload: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    payloads: BTreeMap<String, &'a RawValue>,
+    payloads: Option<BTreeMap<String, &'a RawValue>>,
     #[serde(default)]
     id: Option<String>,
     #[serde(default)]
@@ -402,14 +402,15 @@ fn new_event(raw: &RawValue, catalogue: &Catalogue) -> Result<NewEvent, Error> {
         Ok(event) if raw.get().starts_with('{') => event,
         _ => return Err(not_an_event(raw)),
     };
-    let all = || event.payload.iter().chain(event.payloads.values());
+    let own = event.payloads.unwrap_or_default();
+    let all = || event.payload.iter().chain(own.values());
     if all().map(|payload| payload.get().len()).sum::<usize>() > MAX_PAYLOAD {
         return Err(Error::TooLarge("the payload must be at most 262,144 bytes".into()));
     }
-    if let Some(name) = event.payloads.keys().find(|name| super::named(name).is_err()) {
+    if let Some(name) = own.keys().find(|name| super::named(name).is_err()) {
         return Err(Error::invalid("payloads", format!("no dialect is called {name:?}")));
     }
-    let payloads = event.payloads.into_iter().map(|(name, raw)| Ok((name, payload("payloads", raw)?)));
+    let payloads = own.into_iter().map(|(name, raw)| Ok((name, payload("payloads", raw)?)));
     Ok(NewEvent {
         tenant: event.tenant.map(|text| text.parse().map_err(Error::field("tenant"))).transpose()?,
         id: event.id.map(|text| text.parse().map_err(Error::field("id"))).transpose()?,

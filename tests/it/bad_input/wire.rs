@@ -177,3 +177,27 @@ async fn a_header_cannot_be_smuggled_through_a_stored_value() {
     }
     stage.is_unchanged().await;
 }
+
+#[tokio::test]
+async fn an_answer_says_what_http_asks_of_it_in_every_dialect() {
+    let stage = Stage::set("http").await;
+    let client = stage.tenant.client.anonymous();
+    for path in [
+        "/v1/webhooks",
+        "/integration/v1/webhooks",
+        "/admin/webhooks.json",
+        "/conexion/v1/webhooks.json",
+        "/wp-json/wu/v2/webhook",
+    ] {
+        let answer = client.get(path).await;
+        assert_eq!(answer.status, 401, "{answer}");
+        assert!(answer.headers["www-authenticate"].to_str().unwrap().starts_with("Bearer"), "{path}");
+        let head = stage.tenant.client.send(Method::HEAD, path, None).await;
+        let get = stage.tenant.client.get(path).await;
+        assert_eq!((head.status, head.body.len()), (get.status, 0), "{path}");
+    }
+    let wrong = client.send(Method::PATCH, "/admin/webhooks.json", None).await;
+    assert_eq!((wrong.status, wrong.headers["allow"].to_str().unwrap()), (405, "GET, HEAD, POST"));
+    assert_eq!(client.send(Method::HEAD, "/v1/health", None).await.status, 200);
+    stage.is_unchanged().await;
+}
