@@ -185,6 +185,7 @@ fn needs(operation: &Operation) -> Option<(Scope, Option<&TenantId>)> {
         | Operation::GetTopic(_)
         | Operation::ListWebhooks(..)
         | Operation::GetWebhook(..)
+        | Operation::CountParked(..)
         | Operation::ListDeliveries(..)
         | Operation::GetDelivery(..) => (Scope::Read, None),
         Operation::CreateWebhook(..)
@@ -193,6 +194,7 @@ fn needs(operation: &Operation) -> Option<(Scope, Option<&TenantId>)> {
         | Operation::DeleteWebhook(..)
         | Operation::RotateSecret(..)
         | Operation::SendTest(..)
+        | Operation::Discard(..)
         | Operation::GrantCredentials { .. } => (Scope::Write, None),
     })
 }

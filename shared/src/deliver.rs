@@ -10,6 +10,7 @@ use crate::{
     error::Error,
     hint::Hint,
     model::{Attempt, Delivery, DeliveryState, Event, Failure, State, Tally},
+    parked,
     ports::{Claim, MAX_DELAY, Outgoing, Ports, Post, Sending, Target},
     publish::AGAIN_AFTER,
     retry, signing,
@@ -82,7 +83,7 @@ pub async fn deliver(
         now,
     };
     let exchange = exchange(post, dialect, &posting).await;
-    settle(ports, delivery, &target, exchange, dialect, hint.attempt, now).await
+    settle(ports, delivery, &target, exchange, dialect, hint, now).await
 }
 
 /// Whether nobody else can be making this attempt, so that it need not be claimed with a write: it comes
@@ -135,10 +136,10 @@ async fn settle(
     target: &Target,
     exchange: Exchange,
     dialect: &dyn Dialect,
-    number: u32,
+    hint: &Hint,
     began: Timestamp,
 ) -> Result<Done, Error> {
-    let (now, rules) = (ports.clock.now(), dialect.rules());
+    let (now, rules, number) = (ports.clock.now(), dialect.rules(), hint.attempt);
     let verdict = judge(&exchange, rules.success, now);
     delivery.add(attempt(exchange, verdict, number, began));
     let delay = match verdict {
@@ -166,8 +167,14 @@ async fn settle(
         let webhook = &target.webhook;
         webhooks::disable(ports, &webhook.tenant, webhook.id, "the receiver answered 410 Gone").await?;
     }
+    if verdict == Verdict::Delivered
+        && let Err(error) = parked::go_on(ports, hint).await
+    {
+        tracing::warn!(%error, webhook = %delivery.id.webhook, "a backlog stopped going out; the sweep will see to it");
+    }
     if let Some(delay) = rides {
-        let sending = Sending { hint: Hint::next(&delivery), delay, event: None };
+        let hint = Hint { released: hint.released, ..Hint::next(&delivery) };
+        let sending = Sending { hint, delay, event: None };
         if let Err(error) = ports.queue.send(vec![sending]).await {
             tracing::warn!(%error, delivery = %delivery.id, "a retry was not queued; the sweep will find it");
         }

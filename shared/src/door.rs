@@ -16,6 +16,7 @@ use crate::{
     error::Error,
     history, oauth,
     operation::{Operation, Outcome},
+    parked,
     ports::{Ports, Post},
     publish, tenants, testing, topics, webhooks,
 };
@@ -177,6 +178,8 @@ async fn perform(ports: &Ports, principal: &Principal, operation: Operation) -> 
             webhooks::update(ports, principal, &asked, &which, change).await
         }
         Operation::DeleteWebhook(asked, which) => webhooks::delete(ports, principal, &asked, &which).await,
+        Operation::CountParked(asked, which) => parked::count(ports, principal, &asked, &which).await,
+        Operation::Discard(asked, which) => parked::discard(ports, principal, &asked, &which).await,
         Operation::RotateSecret(asked, which) => webhooks::rotate(ports, principal, &asked, &which).await,
         Operation::GrantCredentials { asked, id, secret } => {
             credentials::grant(ports, principal, &asked, id, secret).await

@@ -27,6 +27,8 @@ pub struct Hint {
     /// When a first attempt was queued by the publish that accepted its event. Such a hint is the only one there
     /// is for a while, so its attempt need not be claimed with a write.
     pub fresh_at: Option<Timestamp>,
+    /// How many releases of parked deliveries led to this one; none: it was not parked. Its success releases more.
+    pub released: Option<u32>,
 }
 
 impl Hint {
@@ -43,6 +45,7 @@ impl Hint {
             delivery: DeliveryId { event: event.uid, webhook },
             attempt: 1,
             fresh_at: None,
+            released: None,
         }
     }
 
@@ -54,6 +57,7 @@ impl Hint {
             delivery: delivery.id,
             attempt: delivery.attempt_count + 1,
             fresh_at: None,
+            released: None,
         }
     }
 
@@ -90,6 +94,7 @@ impl Hint {
             delivery: self.delivery,
             attempt: self.attempt,
             fresh_at: self.fresh_at,
+            released: self.released,
             inline,
         };
         serde_json::to_string(&message).map_err(|e| Error::Internal(format!("writing a queue message: {e}")))
@@ -108,6 +113,7 @@ impl Hint {
             delivery: message.delivery,
             attempt: message.attempt,
             fresh_at: message.fresh_at,
+            released: message.released,
         };
         let event = message.inline.map(|inline| {
             Arc::new(Event {
@@ -137,6 +143,8 @@ struct Message<'a> {
     attempt: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fresh_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    released: Option<u32>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     inline: Option<Inline<'a>>,
 }

@@ -27,6 +27,7 @@ pub mod history;
 pub mod model;
 pub mod oauth;
 pub mod operation;
+pub mod parked;
 pub mod ports;
 pub mod publish;
 pub mod retry;

@@ -84,6 +84,10 @@ pub enum Operation {
     RotateSecret(Asked, Selector),
     /// Send a webhook a test event at once.
     SendTest(Asked, Selector, TestDraft),
+    /// Count what is parked for a webhook.
+    CountParked(Asked, Selector),
+    /// Give up what is parked for a webhook.
+    Discard(Asked, Selector),
     /// Grant the credentials that deliveries authenticate with.
     GrantCredentials {
         /// For whom.
@@ -374,6 +378,10 @@ pub enum Outcome {
     Webhooks(Page<Webhook>),
     /// A new signing secret, shown now.
     SecretRotated(Webhook),
+    /// So many deliveries are parked, or at least [`COUNTED`](crate::parked::COUNTED).
+    Parked(usize),
+    /// So many deliveries were given up.
+    Discarded(usize),
     /// A test event was sent.
     Tested(Box<Tested>),
     /// It is deleted.

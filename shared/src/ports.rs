@@ -18,8 +18,8 @@ use crate::{
     error::Error,
     hint::Hint,
     model::{
-        Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, KeyHash, KeyId, KeyRecord, Tally,
-        Tenant, TenantId, Topic, Webhook, WebhookId,
+        Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, KeyHash, KeyId, KeyRecord, State,
+        Tally, Tenant, TenantId, Topic, Webhook, WebhookId,
     },
     operation::{Page, PageRequest},
     verdict::Exchange,
@@ -130,6 +130,8 @@ pub trait Webhooks: Send + Sync {
     async fn add_webhook(&self, webhook: &Webhook, exclusive: bool, quota: usize) -> Result<Added, Error>;
     /// Finds a webhook of the tenant.
     async fn webhook(&self, tenant: &TenantId, id: WebhookId) -> Result<Option<Webhook>, Error>;
+    /// Whether a webhook of the tenant gets deliveries: known without opening what is sealed.
+    async fn state(&self, tenant: &TenantId, id: WebhookId) -> Result<Option<State>, Error>;
     /// Finds a webhook of the tenant by its number.
     async fn numbered(&self, tenant: &TenantId, number: u64) -> Result<Option<Webhook>, Error>;
     /// The webhook that holds a topic exclusively.
@@ -222,6 +224,30 @@ pub trait Deliveries: Send + Sync {
     async fn add_to_tally(&self, webhook: WebhookId, more: Tally) -> Result<(), Error>;
     /// The tallies of webhooks, each in its place.
     async fn tallies(&self, webhooks: &[WebhookId]) -> Result<Vec<Tally>, Error>;
+    /// Takes up to `limit` of a webhook's parked deliveries, those of the oldest events first: each is pending again,
+    /// due at `due` should the message about it get lost. A page that is not full may not be the last.
+    async fn release(
+        &self,
+        tenant: &TenantId,
+        webhook: WebhookId,
+        due: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Hint>, Error>;
+    /// Gives up to `limit` of a webhook's parked deliveries up, and tells how many.
+    async fn discard(&self, tenant: &TenantId, webhook: WebhookId, limit: usize) -> Result<usize, Error>;
+    /// How many deliveries of a webhook are parked, counted up to `most`.
+    async fn parked(&self, webhook: WebhookId, most: usize) -> Result<usize, Error>;
+    /// Notes that a webhook is to be looked at, no sooner than `at`; it stands once, at its latest time.
+    async fn look_at(&self, tenant: &TenantId, webhook: WebhookId, at: Timestamp) -> Result<(), Error>;
+    /// Strikes it off.
+    async fn look_no_more(&self, webhook: WebhookId) -> Result<(), Error>;
+    /// Up to `limit` webhooks that are to be looked at now; none of them is again before `lease`.
+    async fn to_look_at(
+        &self,
+        now: Timestamp,
+        lease: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(TenantId, WebhookId)>, Error>;
     /// Finds a delivery of the tenant.
     async fn delivery(&self, tenant: &TenantId, id: DeliveryId) -> Result<Option<Delivery>, Error>;
     /// A webhook's deliveries, newest first.

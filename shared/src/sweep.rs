@@ -9,6 +9,7 @@ use crate::{
     error::Error,
     hint::Hint,
     operation::PageRequest,
+    parked,
     ports::{Ports, Sending},
 };
 
@@ -26,12 +27,18 @@ pub struct Swept {
     pub due: usize,
     /// First attempts that no record shows.
     pub stranded: usize,
+    /// Deliveries that were parked, of webhooks whose backlog had stopped going out.
+    pub released: usize,
 }
 
 /// Makes a round.
 pub async fn sweep(ports: &Ports) -> Result<Swept, Error> {
     let now = ports.clock.now();
-    Ok(Swept { due: due(ports, now).await?, stranded: stranded(ports, now).await? })
+    Ok(Swept {
+        due: due(ports, now).await?,
+        stranded: stranded(ports, now).await?,
+        released: parked::look(ports, now).await?,
+    })
 }
 
 async fn due(ports: &Ports, now: Timestamp) -> Result<usize, Error> {

@@ -10,6 +10,7 @@ use crate::{
         Header, SigningSecret, State, Tally, TargetUrl, TenantId, Topic, TopicPattern, Webhook, WebhookId,
     },
     operation::{Asked, Change, Draft, Outcome, PageRequest, Selector},
+    parked,
     ports::{Added, Ports},
 };
 
@@ -269,7 +270,14 @@ async fn edit(
         change(&mut new);
         // A change within one tick of the clock must still be seen as a change.
         new.updated_at = ports.clock.now().max(old.updated_at + SignedDuration::from_micros(1));
+        let resumed = new.state == State::Active && old.state != State::Active;
+        if resumed {
+            parked::note(ports, tenant, new.id).await?;
+        }
         if ports.store.replace_webhook(&old, &new).await? {
+            if resumed {
+                parked::begin(ports, tenant, new.id).await;
+            }
             return Ok(new);
         }
     }

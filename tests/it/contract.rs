@@ -9,6 +9,7 @@ mod isolation;
 mod keys;
 mod matching;
 mod paging;
+mod parked;
 mod queue;
 mod restart;
 mod samples;

@@ -5,6 +5,7 @@ mod deliver;
 mod first_start;
 mod isolation;
 mod noisy;
+mod parked;
 mod restart;
 mod retry;
 mod secrets;

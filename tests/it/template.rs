@@ -93,6 +93,7 @@ fn what_the_dialects_serve_is_in_the_template() {
         "topics",
         "order.created",
         "test",
+        "parked",
         "acme",
         "abcdefgh01234567",
         &webhook,

@@ -23,7 +23,7 @@ use crate::{
 /// How long after its lease a claimed attempt comes due again, if its claimer died.
 const GRACE: SignedDuration = SignedDuration::from_secs(30);
 /// Updates under way at once.
-const AT_ONCE: usize = 32;
+pub(crate) const AT_ONCE: usize = 32;
 
 impl Engine {
     pub(crate) async fn claim_attempt(
@@ -130,6 +130,7 @@ impl Engine {
                     delivery: id,
                     attempt: made + 1,
                     fresh_at: None,
+                    released: None,
                 }))
             }
             Err(error) => match error.as_service_error() {

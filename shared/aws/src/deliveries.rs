@@ -29,12 +29,18 @@ pub(crate) fn due_shard(id: DeliveryId) -> String {
     (id.event.as_bytes()[15] % SHARDS).to_string()
 }
 
+/// Where in that index the parked deliveries of a webhook stand, by the age of their events: no sweep comes there.
+pub(crate) fn parked_shard(webhook: WebhookId) -> String {
+    format!("parked#{webhook}")
+}
+
 pub(crate) fn state_text(state: DeliveryState) -> &'static str {
     match state {
         DeliveryState::Pending => "pending",
         DeliveryState::Delivered => "delivered",
         DeliveryState::Failed => "failed",
         DeliveryState::Parked => "parked",
+        DeliveryState::Discarded => "discarded",
     }
 }
 
@@ -55,7 +61,10 @@ fn item(delivery: &Delivery, due: Option<Timestamp>) -> Result<Item, Error> {
         item.insert("next_attempt_at".into(), micros(next));
     }
     // Without these two it is not in the index at all.
-    if let Some(due) = due {
+    if delivery.state == DeliveryState::Parked {
+        item.insert("due_shard".into(), text(parked_shard(delivery.id.webhook)));
+        item.insert("due_at".into(), number(delivery.created_at.as_millisecond()));
+    } else if let Some(due) = due {
         item.insert("due_shard".into(), text(due_shard(delivery.id)));
         item.insert("due_at".into(), number(due.as_millisecond()));
     }
@@ -68,6 +77,7 @@ pub(crate) fn delivery(item: &Item) -> Result<Delivery, Error> {
         "delivered" => DeliveryState::Delivered,
         "failed" => DeliveryState::Failed,
         "parked" => DeliveryState::Parked,
+        "discarded" => DeliveryState::Discarded,
         _ => return Err(odd("state")),
     };
     Ok(Delivery {
@@ -126,6 +136,41 @@ impl Deliveries for Engine {
 
     async fn tallies(&self, webhooks: &[WebhookId]) -> Result<Vec<Tally>, Error> {
         self.read_tallies(webhooks).await
+    }
+
+    async fn release(
+        &self,
+        tenant: &TenantId,
+        webhook: WebhookId,
+        due: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Hint>, Error> {
+        self.release_parked(tenant, webhook, due, limit).await
+    }
+
+    async fn discard(&self, tenant: &TenantId, webhook: WebhookId, limit: usize) -> Result<usize, Error> {
+        self.discard_parked(tenant, webhook, limit).await
+    }
+
+    async fn parked(&self, webhook: WebhookId, most: usize) -> Result<usize, Error> {
+        self.count_parked(webhook, most).await
+    }
+
+    async fn look_at(&self, tenant: &TenantId, webhook: WebhookId, at: Timestamp) -> Result<(), Error> {
+        self.note_look(tenant, webhook, at).await
+    }
+
+    async fn look_no_more(&self, webhook: WebhookId) -> Result<(), Error> {
+        self.strike_look(webhook).await
+    }
+
+    async fn to_look_at(
+        &self,
+        now: Timestamp,
+        lease: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(TenantId, WebhookId)>, Error> {
+        self.take_looks(now, lease, limit).await
     }
 
     async fn delivery(&self, tenant: &TenantId, id: DeliveryId) -> Result<Option<Delivery>, Error> {

@@ -9,6 +9,7 @@ mod events;
 mod fault;
 mod item;
 mod keys;
+mod parked;
 pub mod provision;
 mod queue;
 mod sealing;

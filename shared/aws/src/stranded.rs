@@ -88,6 +88,7 @@ impl Engine {
                         delivery: DeliveryId { event: uid, webhook },
                         attempt: 1,
                         fresh_at: None,
+                        released: None,
                     });
                 }
             }

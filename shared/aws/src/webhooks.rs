@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{KeysAndAttributes, Put, TransactWriteItem, Update};
 use postrider::{
     error::Error,
-    model::{Credentials, Tenant, TenantId, Topic, Webhook, WebhookId},
+    model::{Credentials, State, Tenant, TenantId, Topic, Webhook, WebhookId},
     operation::{Page, PageRequest},
     ports::{Added, Target, Webhooks},
 };
@@ -154,6 +154,11 @@ impl Webhooks for Engine {
             Some(item) => self.unseal(&item).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    async fn state(&self, tenant: &TenantId, id: WebhookId) -> Result<Option<State>, Error> {
+        let found = self.get(webhook_key(tenant, id), "reading a webhook").await?;
+        Ok(found.as_ref().map(sealed).transpose()?.map(|webhook| webhook.state))
     }
 
     async fn numbered(&self, tenant: &TenantId, number: u64) -> Result<Option<Webhook>, Error> {

@@ -13,9 +13,9 @@ use postrider::{
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::{Engine, rows};
+use crate::{Engine, parked, rows};
 
-const COLUMNS: &str =
+pub(crate) const COLUMNS: &str =
     "webhook, event, tenant, event_id, topic, state, attempt_count, attempts, created_at, next_attempt_at";
 /// The state that an attempt found must still be there.
 const PUT: &str = "
@@ -31,7 +31,7 @@ const PUT: &str = "
 /// How long after its lease a claimed attempt comes due again, if its claimer died.
 const GRACE: SignedDuration = SignedDuration::from_secs(30);
 
-fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
+pub(crate) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
     Ok(Delivery {
         id: DeliveryId { webhook: WebhookId(rows::uuid(row, 0)?), event: rows::uuid(row, 1)? },
         tenant: rows::parsed(row, 2)?,
@@ -51,6 +51,7 @@ fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<DeliveryState> {
         "delivered" => Ok(DeliveryState::Delivered),
         "failed" => Ok(DeliveryState::Failed),
         "parked" => Ok(DeliveryState::Parked),
+        "discarded" => Ok(DeliveryState::Discarded),
         _ => Err(rusqlite::Error::InvalidQuery),
     }
 }
@@ -61,6 +62,7 @@ fn state_text(state: DeliveryState) -> &'static str {
         DeliveryState::Delivered => "delivered",
         DeliveryState::Failed => "failed",
         DeliveryState::Parked => "parked",
+        DeliveryState::Discarded => "discarded",
     }
 }
 
@@ -199,6 +201,49 @@ impl Deliveries for Engine {
             webhooks.iter().map(|id| Ok(of(id)?.unwrap_or_default())).collect()
         });
         query.await
+    }
+
+    async fn release(
+        &self,
+        tenant: &TenantId,
+        webhook: WebhookId,
+        due: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Hint>, Error> {
+        let tenant = tenant.clone();
+        let write =
+            self.0.writer.write(move |db| parked::release(db, &tenant, webhook, due, limit), identity);
+        write.await
+    }
+
+    async fn discard(&self, tenant: &TenantId, webhook: WebhookId, limit: usize) -> Result<usize, Error> {
+        let tenant = tenant.clone();
+        self.0.writer.write(move |db| parked::discard(db, &tenant, webhook, limit), identity).await
+    }
+
+    async fn parked(&self, webhook: WebhookId, most: usize) -> Result<usize, Error> {
+        self.read(move |db| parked::count(db, webhook, most)).await
+    }
+
+    async fn look_at(&self, tenant: &TenantId, webhook: WebhookId, at: Timestamp) -> Result<(), Error> {
+        let tenant = tenant.clone();
+        self.0.writer.write(move |db| parked::look_at(db, &tenant, webhook, at), identity).await
+    }
+
+    async fn look_no_more(&self, webhook: WebhookId) -> Result<(), Error> {
+        let write = move |db: &Connection| {
+            db.execute("DELETE FROM looks WHERE webhook = ?", [webhook.0.as_bytes()]).map(drop)
+        };
+        self.0.writer.write(write, identity).await
+    }
+
+    async fn to_look_at(
+        &self,
+        now: Timestamp,
+        lease: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(TenantId, WebhookId)>, Error> {
+        self.0.writer.write(move |db| parked::to_look_at(db, now, lease, limit), identity).await
     }
 
     async fn delivery(&self, tenant: &TenantId, id: DeliveryId) -> Result<Option<Delivery>, Error> {

@@ -10,6 +10,7 @@ mod deliveries;
 mod events;
 mod keyfile;
 mod keys;
+mod parked;
 mod purge;
 mod queue;
 mod rows;

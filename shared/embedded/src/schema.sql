@@ -85,6 +85,14 @@ CREATE TABLE IF NOT EXISTS deliveries (
     PRIMARY KEY (webhook, event)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS deliveries_parked ON deliveries (webhook, event) WHERE state = 'parked';
+
+-- Webhooks with a backlog that is on its way, and when somebody is to look whether it still is.
+CREATE TABLE IF NOT EXISTS looks (
+    webhook BLOB PRIMARY KEY,
+    tenant  TEXT NOT NULL,
+    at      INTEGER NOT NULL
+) WITHOUT ROWID;
 
 -- The places of deliveries in the sequence of their webhook, for dialects that count.
 CREATE TABLE IF NOT EXISTS sequences (

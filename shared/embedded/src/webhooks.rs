@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use async_trait::async_trait;
 use postrider::{
     error::Error,
-    model::{Credentials, Tenant, TenantId, Topic, TopicPattern, Webhook, WebhookId},
+    model::{Credentials, State, Tenant, TenantId, Topic, TopicPattern, Webhook, WebhookId},
     operation::{Page, PageRequest},
     ports::{Added, Target, Webhooks},
 };
@@ -140,6 +140,12 @@ impl Webhooks for Engine {
         found.map(|kept| self.unseal(kept)).transpose()
     }
 
+    async fn state(&self, tenant: &TenantId, id: WebhookId) -> Result<Option<State>, Error> {
+        let tenant = tenant.clone();
+        let found = self.read(move |db| find(db, &tenant, id)).await?;
+        Ok(found.map(|kept| kept.webhook.state))
+    }
+
     async fn numbered(&self, tenant: &TenantId, number: u64) -> Result<Option<Webhook>, Error> {
         let Ok(number) = i64::try_from(number) else { return Ok(None) };
         let tenant = tenant.clone();
@@ -220,7 +226,7 @@ impl Webhooks for Engine {
             move |db| {
                 let (tenant, id) = (tenant.as_str(), id.0.as_bytes());
                 let mine = "SELECT id FROM webhooks WHERE tenant = ? AND id = ?";
-                for table in ["tallies", "counters", "sequences"] {
+                for table in ["tallies", "counters", "sequences", "looks"] {
                     let sql = format!("DELETE FROM {table} WHERE webhook IN ({mine})");
                     db.execute(&sql, params![tenant, id])?;
                 }

@@ -237,6 +237,8 @@ fn webhooks(
         }
         ("DELETE", [id]) => Ok(Operation::DeleteWebhook(asked(request)?, which(id)?)),
         ("POST", [id, "secret", "rotate"]) => Ok(Operation::RotateSecret(asked(request)?, which(id)?)),
+        ("GET", [id, "parked"]) => Ok(Operation::CountParked(asked(request)?, which(id)?)),
+        ("DELETE", [id, "parked"]) => Ok(Operation::Discard(asked(request)?, which(id)?)),
         ("POST", [id, "test"]) => {
             let test = TestDraft { topic: test_topic(request, catalogue)?, url: None };
             Ok(Operation::SendTest(asked(request)?, which(id)?, test))
@@ -244,7 +246,9 @@ fn webhooks(
         ("GET", [text, "deliveries"]) => {
             Ok(Operation::ListDeliveries(asked(request)?, id(text)?, page(request)?))
         }
-        (_, [] | [_] | [_, "secret", "rotate"] | [_, "deliveries" | "test"]) => Err(Error::MethodNotAllowed),
+        (_, [] | [_] | [_, "secret", "rotate"] | [_, "deliveries" | "parked" | "test"]) => {
+            Err(Error::MethodNotAllowed)
+        }
         _ => Err(Error::NotFound("path")),
     }
 }

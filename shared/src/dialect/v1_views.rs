@@ -31,6 +31,10 @@ pub(super) fn success(outcome: Outcome) -> Response {
         Outcome::Keys(page) => (StatusCode::OK, page_view(&page, key_view)),
         Outcome::Topics(page) => (StatusCode::OK, page_view(&page, topic_view)),
         Outcome::Topic(topic) => (StatusCode::OK, whole_topic_view(&topic)),
+        Outcome::Parked(count) => {
+            (StatusCode::OK, json!({ "parked": count, "or_more": count >= crate::parked::COUNTED }))
+        }
+        Outcome::Discarded(count) => (StatusCode::OK, json!({ "discarded": count })),
         Outcome::Tested(tested) => (StatusCode::OK, tested_view(&tested)),
         Outcome::SessionOpened(_) => (StatusCode::CREATED, json!({})),
         // Of dialects that have OAuth2.

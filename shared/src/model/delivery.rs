@@ -17,6 +17,8 @@ pub enum DeliveryState {
     Failed,
     /// Its webhook is paused or disabled: kept, not sent.
     Parked,
+    /// Its webhook's owner gave it up while it was parked.
+    Discarded,
 }
 
 /// Why an attempt failed.

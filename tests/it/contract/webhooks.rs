@@ -47,6 +47,8 @@ async fn a_webhook_is_found_as_it_was_added(world: &World) {
     let other = world.next_process();
     assert_eq!(other.store.webhook(&tenant, made.id).await.unwrap(), Some(made.clone()));
     assert_eq!(other.store.target(&tenant, made.id).await.unwrap().unwrap().webhook, made);
+    assert_eq!(store.state(&tenant, made.id).await.unwrap(), Some(made.state));
+    assert_eq!(store.state(&tenant_id(), made.id).await.unwrap(), None);
     assert_eq!(store.webhook(&tenant, some_webhook()).await.unwrap(), None);
     assert_eq!(store.target(&tenant, some_webhook()).await.unwrap(), None);
 }

@@ -23,6 +23,7 @@ async fn send(engine: &Engine, webhooks: u128) {
         delivery: DeliveryId { event: Uuid::nil(), webhook: WebhookId(Uuid::from_u128(webhook)) },
         attempt: 1,
         fresh_at: None,
+        released: None,
     };
     let sending = |webhook| Sending { hint: hint(webhook), delay: Duration::ZERO, event: None };
     engine.send((0..webhooks).map(sending).collect()).await.unwrap();

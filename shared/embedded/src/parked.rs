@@ -1,0 +1,82 @@
+//! Parked deliveries, and the webhooks whose backlog is on its way.
+
+use jiff::Timestamp;
+use postrider::{
+    hint::Hint,
+    model::{TenantId, WebhookId},
+};
+use rusqlite::{Connection, params};
+
+use crate::{
+    deliveries::{COLUMNS, delivery},
+    rows,
+};
+
+/// The oldest parked deliveries of a webhook.
+const OLDEST: &str = "SELECT webhook, event FROM deliveries
+    WHERE webhook = ?1 AND state = 'parked' AND tenant = ?2 ORDER BY event LIMIT ?3";
+
+fn at_most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn release(
+    db: &Connection,
+    tenant: &TenantId,
+    webhook: WebhookId,
+    due: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<Vec<Hint>> {
+    let sql = format!(
+        "UPDATE deliveries SET state = 'pending', due_at = ?4, leased_until = NULL
+         WHERE (webhook, event) IN ({OLDEST}) RETURNING {COLUMNS}"
+    );
+    let wanted = params![webhook.0.as_bytes(), tenant.as_str(), at_most(limit), due.as_microsecond()];
+    let mut released =
+        db.prepare_cached(&sql)?.query_map(wanted, delivery)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    // RETURNING has no order of its own.
+    released.sort_by_key(|delivery| delivery.id.event);
+    Ok(released.iter().map(Hint::next).collect())
+}
+
+pub(crate) fn discard(
+    db: &Connection,
+    tenant: &TenantId,
+    webhook: WebhookId,
+    limit: usize,
+) -> rusqlite::Result<usize> {
+    let sql = format!("UPDATE deliveries SET state = 'discarded' WHERE (webhook, event) IN ({OLDEST})");
+    db.prepare_cached(&sql)?.execute(params![webhook.0.as_bytes(), tenant.as_str(), at_most(limit)])
+}
+
+pub(crate) fn count(db: &Connection, webhook: WebhookId, most: usize) -> rusqlite::Result<usize> {
+    let sql = "SELECT count(*) FROM
+        (SELECT 1 FROM deliveries WHERE webhook = ? AND state = 'parked' LIMIT ?)";
+    db.prepare_cached(sql)?.query_row(params![webhook.0.as_bytes(), at_most(most)], |row| row.get(0))
+}
+
+pub(crate) fn look_at(
+    db: &Connection,
+    tenant: &TenantId,
+    webhook: WebhookId,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO looks (webhook, tenant, at) VALUES (?, ?, ?)";
+    db.prepare_cached(sql)?
+        .execute(params![webhook.0.as_bytes(), tenant.as_str(), at.as_microsecond()])
+        .map(drop)
+}
+
+pub(crate) fn to_look_at(
+    db: &Connection,
+    now: Timestamp,
+    lease: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<Vec<(TenantId, WebhookId)>> {
+    let sql = "UPDATE looks SET at = ?1 WHERE webhook IN
+        (SELECT webhook FROM looks WHERE at <= ?2 ORDER BY at LIMIT ?3) RETURNING tenant, webhook";
+    let wanted = params![lease.as_microsecond(), now.as_microsecond(), at_most(limit)];
+    db.prepare_cached(sql)?
+        .query_map(wanted, |row| Ok((rows::parsed(row, 0)?, WebhookId(rows::uuid(row, 1)?))))?
+        .collect()
+}
