@@ -34,7 +34,7 @@ pub(super) struct Profile {
 }
 
 /// The endpoints of RFC 6749, 3.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Endpoint {
     Authorize,
     Token,
@@ -177,20 +177,20 @@ impl Profile {
                 let action = self.authorize.rsplit('/').next().unwrap_or_default();
                 match read {
                     Ok(parameters) => oauth_page::question(action, &parameters, &question, &self.terms),
-                    Err(error) => self.failure(endpoint, request, &error),
+                    Err(error) => self.failure(endpoint, &error),
                 }
             }
             Ok(Outcome::SentBack(back)) => self.sent_back(&back),
             Ok(other) => {
                 let error = Error::Internal(format!("an outcome that OAuth2 has no words for: {other:?}"));
-                self.failure(endpoint, request, &error)
+                self.failure(endpoint, &error)
             }
             Err(Error::Unauthenticated) => {
                 // What cannot be read names no client either, and what is wrong with it is no secret.
                 let error = self.read(endpoint, request).err().unwrap_or(Error::Unauthenticated);
-                self.failure(endpoint, request, &error)
+                self.failure(endpoint, &error)
             }
-            Err(error) => self.failure(endpoint, request, &error),
+            Err(error) => self.failure(endpoint, &error),
         }
     }
 
@@ -248,7 +248,7 @@ impl Profile {
         answer(status, self.json, &json!({ "error": code, "error_description": description }))
     }
 
-    fn failure(&self, endpoint: Endpoint, request: &Request, error: &Error) -> Response {
+    fn failure(&self, endpoint: Endpoint, error: &Error) -> Response {
         let (status, code) = match error {
             Error::Unauthenticated => (StatusCode::UNAUTHORIZED, "invalid_client"),
             Error::Forbidden(_) => (StatusCode::FORBIDDEN, "unauthorized_client"),
@@ -274,8 +274,8 @@ impl Profile {
             Endpoint::Token => self.refused(status, code, &description),
         };
         let headers = response.headers_mut();
-        if status == StatusCode::UNAUTHORIZED && oauth_params::has_basic(request.headers()) {
-            // RFC 6749, 5.2: in the scheme that the client used.
+        if status == StatusCode::UNAUTHORIZED && endpoint == Endpoint::Token {
+            // RFC 6749, 5.2: in the scheme by which a client can show who it is.
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"oauth\""));
         }
         if status == StatusCode::METHOD_NOT_ALLOWED {

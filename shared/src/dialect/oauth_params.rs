@@ -130,11 +130,6 @@ pub(super) fn bare(id: &str) -> &str {
     id.strip_prefix(access::PREFIX).unwrap_or(id)
 }
 
-/// Whether a client shows who it is by HTTP Basic, rightly or not.
-pub(super) fn has_basic(headers: &HeaderMap) -> bool {
-    encoded(headers).is_some()
-}
-
 fn encoded(headers: &HeaderMap) -> Option<&str> {
     let (scheme, pair) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("basic").then(|| pair.trim())
