@@ -186,6 +186,7 @@ fn needs(operation: &Operation) -> Option<(Scope, Option<&TenantId>)> {
         | Operation::ListWebhooks(..)
         | Operation::GetWebhook(..)
         | Operation::CountParked(..)
+        | Operation::GetHealth(..)
         | Operation::ListDeliveries(..)
         | Operation::GetDelivery(..) => (Scope::Read, None),
         Operation::CreateWebhook(..)

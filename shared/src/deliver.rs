@@ -8,8 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     dialect::{self, Dialect, Message, Posting},
     error::Error,
+    health::{self, Admission},
     hint::Hint,
-    model::{Attempt, Delivery, DeliveryState, Event, Failure, State, Tally},
+    model::{Attempt, Delivery, DeliveryState, Event, Failure, Health, State, Tally},
     parked,
     ports::{Claim, MAX_DELAY, Outgoing, Ports, Post, Sending, Target},
     publish::AGAIN_AFTER,
@@ -68,6 +69,11 @@ pub async fn deliver(
     if target.webhook.state != State::Active {
         return park(ports, delivery).await;
     }
+    let health = ports.store.health(&hint.tenant, target.webhook.id).await?;
+    let admission = health::admit(ports, &hint.tenant, target.webhook.id, &health, now).await?;
+    if admission == Admission::Wait {
+        return park(ports, delivery).await;
+    }
     let dialect = dialect::named(&target.webhook.dialect)?;
     let catalogue = ports.store.catalogue().await?;
     let sequence = if dialect.is_counted() { Some(ports.store.sequence(delivery.id).await?) } else { None };
@@ -83,7 +89,9 @@ pub async fn deliver(
         now,
     };
     let exchange = exchange(post, dialect, &posting).await;
-    settle(ports, delivery, &target, exchange, dialect, hint, now).await
+    let made =
+        Made { hint, target: &target, dialect, health, is_probe: admission == Admission::Probe, began: now };
+    settle(ports, delivery, exchange, &made).await
 }
 
 /// Whether nobody else can be making this attempt, so that it need not be claimed with a write: it comes
@@ -96,8 +104,21 @@ fn is_first_hand(hint: &Hint, received: u32, now: Timestamp) -> bool {
 async fn park(ports: &Ports, mut delivery: Delivery) -> Result<Done, Error> {
     delivery.state = DeliveryState::Parked;
     delivery.next_attempt_at = None;
-    ports.store.record(&delivery, None).await?;
+    delivery.parked_at = delivery.parked_at.or(Some(delivery.created_at));
+    ports.store.park(&delivery, delivery.attempt_count).await?;
     Ok(Done::Parked)
+}
+
+/// An attempt that was made.
+struct Made<'a> {
+    hint: &'a Hint,
+    target: &'a Target,
+    dialect: &'a dyn Dialect,
+    /// How its receiver did before it.
+    health: Health,
+    /// Whether it only asked whether the receiver is back.
+    is_probe: bool,
+    began: Timestamp,
 }
 
 pub(crate) async fn exchange(post: &dyn Post, dialect: &dyn Dialect, posting: &Posting<'_>) -> Exchange {
@@ -133,18 +154,25 @@ fn outgoing(dialect: &dyn Dialect, posting: &Posting<'_>) -> Result<Outgoing, Er
 async fn settle(
     ports: &Ports,
     mut delivery: Delivery,
-    target: &Target,
     exchange: Exchange,
-    dialect: &dyn Dialect,
-    hint: &Hint,
-    began: Timestamp,
+    made: &Made<'_>,
 ) -> Result<Done, Error> {
-    let (now, rules, number) = (ports.clock.now(), dialect.rules(), hint.attempt);
+    let (now, rules, webhook) = (ports.clock.now(), made.dialect.rules(), &made.target.webhook);
     let verdict = judge(&exchange, rules.success, now);
-    delivery.add(attempt(exchange, verdict, number, began));
+    delivery.add(attempt(exchange, verdict, made.hint.attempt, made.began));
+    let failed = delivery.attempts.last().and_then(|attempt| attempt.failure);
+    // What we could not even write says nothing of the receiver.
+    let strains = matches!(verdict, Verdict::Retry { .. }) && failed != Some(Failure::Message);
+    if strains {
+        let health = ports.store.strain(&webhook.tenant, webhook.id, now).await?;
+        if health.is_failing() {
+            return wait(ports, delivery, made, &health).await;
+        }
+    }
+    let tried = made.hint.attempt.saturating_sub(delivery.probes);
     let delay = match verdict {
         Verdict::Delivered | Verdict::Gone => None,
-        Verdict::Retry { asked } => retry::delay_after(rules.schedule, number, asked, ports.dice.unit()),
+        Verdict::Retry { asked } => retry::delay_after(rules.schedule, tried, asked, ports.dice.unit()),
     };
     let due = delay.map(|delay| now + SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX));
     delivery.next_attempt_at = due;
@@ -160,26 +188,64 @@ async fn settle(
         return Ok(Done::Nothing);
     }
     log(&delivery, verdict);
-    if dialect.is_tallied() {
+    if made.dialect.is_tallied() {
         tally(ports, &delivery).await;
     }
-    if verdict == Verdict::Gone {
-        let webhook = &target.webhook;
-        webhooks::disable(ports, &webhook.tenant, webhook.id, "the receiver answered 410 Gone").await?;
-    }
-    if verdict == Verdict::Delivered
-        && let Err(error) = parked::go_on(ports, hint).await
-    {
-        tracing::warn!(%error, webhook = %delivery.id.webhook, "a backlog stopped going out; the sweep will see to it");
+    match verdict {
+        Verdict::Gone => {
+            webhooks::disable(ports, &webhook.tenant, webhook.id, "the receiver answered 410 Gone").await?;
+        }
+        Verdict::Delivered => arrived(ports, made).await,
+        Verdict::Retry { .. } => {}
     }
     if let Some(delay) = rides {
-        let hint = Hint { released: hint.released, ..Hint::next(&delivery) };
+        let hint = Hint { released: made.hint.released, ..Hint::next(&delivery) };
         let sending = Sending { hint, delay, event: None };
         if let Err(error) = ports.queue.send(vec![sending]).await {
             tracing::warn!(%error, delivery = %delivery.id, "a retry was not queued; the sweep will find it");
         }
     }
     Ok(Done::Attempted(delivery.state))
+}
+
+/// A failing receiver's delivery waits with the others. Its schedule stands still: what asked whether the receiver is
+/// back does not count, and goes behind those that wait, so that one event which no receiver takes is not asked for ever.
+async fn wait(
+    ports: &Ports,
+    mut delivery: Delivery,
+    made: &Made<'_>,
+    health: &Health,
+) -> Result<Done, Error> {
+    delivery.state = DeliveryState::Parked;
+    delivery.next_attempt_at = None;
+    delivery.probes += u32::from(made.is_probe);
+    let place = if made.is_probe { made.began } else { delivery.created_at };
+    delivery.parked_at = Some(place);
+    if !ports.store.park(&delivery, made.hint.attempt.saturating_sub(1)).await? {
+        return Ok(Done::Nothing);
+    }
+    log(&delivery, Verdict::Retry { asked: None });
+    if made.dialect.is_tallied() {
+        tally(ports, &delivery).await;
+    }
+    // Of those under way when the breaker opened, one sees to the next try.
+    if made.is_probe || health.probe_at.is_none() {
+        health::keep_trying(ports, &made.target.webhook, health).await?;
+    }
+    Ok(Done::Parked)
+}
+
+/// After a success: its receiver is back, if it was failing, and what was parked goes on.
+async fn arrived(ports: &Ports, made: &Made<'_>) {
+    let webhook = &made.target.webhook;
+    if made.health != Health::default()
+        && let Err(error) = health::recover(ports, webhook, &made.health).await
+    {
+        tracing::warn!(%error, webhook = %webhook.id, "that a receiver is back was not noted");
+    }
+    if let Err(error) = parked::go_on(ports, made.hint).await {
+        tracing::warn!(%error, webhook = %webhook.id, "a backlog stopped going out; the sweep will see to it");
+    }
 }
 
 /// Counts the event at its receiver's first answer, and notes a failure. A count is not worth an attempt: what cannot

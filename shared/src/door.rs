@@ -14,7 +14,7 @@ use crate::{
     credentials, description,
     dialect::{self, Call, Context, Dialect, Request, Response},
     error::Error,
-    history, oauth,
+    health, history, oauth,
     operation::{Operation, Outcome},
     parked,
     ports::{Ports, Post},
@@ -178,6 +178,7 @@ async fn perform(ports: &Ports, principal: &Principal, operation: Operation) -> 
             webhooks::update(ports, principal, &asked, &which, change).await
         }
         Operation::DeleteWebhook(asked, which) => webhooks::delete(ports, principal, &asked, &which).await,
+        Operation::GetHealth(asked, which) => health::get(ports, principal, &asked, &which).await,
         Operation::CountParked(asked, which) => parked::count(ports, principal, &asked, &which).await,
         Operation::Discard(asked, which) => parked::discard(ports, principal, &asked, &which).await,
         Operation::RotateSecret(asked, which) => webhooks::rotate(ports, principal, &asked, &which).await,

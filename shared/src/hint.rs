@@ -72,6 +72,8 @@ impl Hint {
             attempt_count: 0,
             attempts: Vec::new(),
             created_at: event.accepted_at,
+            probes: 0,
+            parked_at: None,
             next_attempt_at: None,
         }
     }

@@ -22,6 +22,7 @@ pub mod dialect;
 pub mod door;
 pub mod error;
 pub mod guard;
+pub mod health;
 pub mod hint;
 pub mod history;
 pub mod model;

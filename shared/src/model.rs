@@ -3,6 +3,7 @@
 mod delivery;
 mod event;
 mod grant;
+mod health;
 mod ids;
 mod secret;
 mod tenant;
@@ -12,6 +13,7 @@ mod webhook;
 pub use delivery::{Attempt, Delivery, DeliveryState, Failure, Phases, Reply};
 pub use event::{Event, MAX_DEPTH, MAX_PAYLOAD, Payload, Payloads};
 pub use grant::{Challenge, Code, Grant, RedirectUri};
+pub use health::{BREAKER, Health};
 pub use ids::{BadId, DeliveryId, EventId, KeyId, TenantId, WebhookId};
 pub use secret::{Credentials, KeyHash, Secret, SigningSecret};
 pub use tenant::{KeyRecord, Scope, Tenant};

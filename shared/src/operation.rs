@@ -8,9 +8,9 @@ use serde_json::Value;
 use crate::{
     error::Error,
     model::{
-        Attempt, Attributes, CustomTopic, Delivery, DeliveryId, EventId, Format, Header, KeyId, KeyRecord,
-        Payload, Payloads, RedirectUri, Scope, Secret, Tenant, TenantId, Topic, TopicPattern, Webhook,
-        WebhookId,
+        Attempt, Attributes, CustomTopic, Delivery, DeliveryId, EventId, Format, Header, Health, KeyId,
+        KeyRecord, Payload, Payloads, RedirectUri, Scope, Secret, Tenant, TenantId, Topic, TopicPattern,
+        Webhook, WebhookId,
     },
     oauth::{ConsentRequest, Decision, Question, Refusal, SentBack, TokenRequest, Tokens},
 };
@@ -84,6 +84,8 @@ pub enum Operation {
     RotateSecret(Asked, Selector),
     /// Send a webhook a test event at once.
     SendTest(Asked, Selector, TestDraft),
+    /// Tell how a webhook's receiver does.
+    GetHealth(Asked, Selector),
     /// Count what is parked for a webhook.
     CountParked(Asked, Selector),
     /// Give up what is parked for a webhook.
@@ -378,6 +380,8 @@ pub enum Outcome {
     Webhooks(Page<Webhook>),
     /// A new signing secret, shown now.
     SecretRotated(Webhook),
+    /// How a receiver does.
+    Health(Health),
     /// So many deliveries are parked, or at least [`COUNTED`](crate::parked::COUNTED).
     Parked(usize),
     /// So many deliveries were given up.

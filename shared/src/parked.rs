@@ -44,6 +44,20 @@ pub async fn begin(ports: &Ports, tenant: &TenantId, webhook: WebhookId) {
     }
 }
 
+/// Releases one delivery, to be tried after a while: whether its receiver is back then.
+pub async fn probe(
+    ports: &Ports,
+    tenant: &TenantId,
+    webhook: WebhookId,
+    after: Duration,
+) -> Result<(), Error> {
+    let at = ports.clock.now() + SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX);
+    ports.store.look_at(tenant, webhook, at + LOOK).await?;
+    let hints = ports.store.release(tenant, webhook, at + LEASE, 1).await?;
+    let sending = |hint| Sending { hint: Hint { released: Some(0), ..hint }, delay: after, event: None };
+    ports.queue.send(hints.into_iter().map(sending).collect()).await
+}
+
 /// Goes on after a delivery that was parked has arrived.
 pub async fn go_on(ports: &Ports, hint: &Hint) -> Result<(), Error> {
     let Some(led) = hint.released.map(|led| led.saturating_add(1)) else { return Ok(()) };

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderMap;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use url::Url;
 use uuid::Uuid;
 
@@ -18,8 +18,8 @@ use crate::{
     error::Error,
     hint::Hint,
     model::{
-        Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, KeyHash, KeyId, KeyRecord, State,
-        Tally, Tenant, TenantId, Topic, Webhook, WebhookId,
+        Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, Health, KeyHash, KeyId, KeyRecord,
+        State, Tally, Tenant, TenantId, Topic, Webhook, WebhookId,
     },
     operation::{Page, PageRequest},
     verdict::Exchange,
@@ -47,19 +47,26 @@ pub struct Policy {
     pub allow_private_targets: bool,
     /// How many webhooks a tenant may have.
     pub webhooks_per_tenant: usize,
+    /// How long a receiver may fail, whatever it is sent, before its webhook is disabled.
+    pub disabled_after: SignedDuration,
     /// The operator's first key, which no store knows.
     pub operator_key: Option<KeyHash>,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { allow_private_targets: false, webhooks_per_tenant: 1000, operator_key: None }
+        Self {
+            allow_private_targets: false,
+            webhooks_per_tenant: 1000,
+            disabled_after: SignedDuration::from_hours(5 * 24),
+            operator_key: None,
+        }
     }
 }
 
 /// All stores of an engine.
-pub trait Store: Keys + Topics + Webhooks + Events + Deliveries {}
-impl<T: Keys + Topics + Webhooks + Events + Deliveries> Store for T {}
+pub trait Store: Keys + Topics + Webhooks + Healths + Events + Deliveries {}
+impl<T: Keys + Topics + Webhooks + Healths + Events + Deliveries> Store for T {}
 
 /// API keys.
 #[async_trait]
@@ -160,6 +167,25 @@ pub trait Webhooks: Send + Sync {
     async fn grant(&self, tenant: &TenantId, credentials: &Credentials) -> Result<bool, Error>;
 }
 
+/// How receivers do. Nothing is kept of one that does well.
+#[async_trait]
+pub trait Healths: Send + Sync {
+    /// A receiver's health. An engine may answer from a cache of a few seconds.
+    async fn health(&self, tenant: &TenantId, webhook: WebhookId) -> Result<Health, Error>;
+    /// Counts a failure, and tells the health after it.
+    async fn strain(&self, tenant: &TenantId, webhook: WebhookId, at: Timestamp) -> Result<Health, Error>;
+    /// Puts off the next try of a failing receiver; false: somebody else did since `from` was read.
+    async fn put_off(
+        &self,
+        tenant: &TenantId,
+        webhook: WebhookId,
+        from: Option<Timestamp>,
+        to: Timestamp,
+    ) -> Result<bool, Error>;
+    /// Forgets its failures, for it took something; false: there were none.
+    async fn relieve(&self, tenant: &TenantId, webhook: WebhookId) -> Result<bool, Error>;
+}
+
 /// What came of accepting an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accepted {
@@ -217,6 +243,8 @@ pub trait Deliveries: Send + Sync {
     /// Keeps a delivery after its newest attempt, in one write, and when a sweep is to look at it; false: that
     /// attempt is on record already.
     async fn record(&self, delivery: &Delivery, due: Option<Timestamp>) -> Result<bool, Error>;
+    /// Keeps a delivery that waits for its webhook, of which `had` attempts were on record; false: it is not as it was.
+    async fn park(&self, delivery: &Delivery, had: u32) -> Result<bool, Error>;
     /// A delivery's place among those of its webhook that were asked about: 1, 2 and so on without a gap, and the
     /// same whenever it is asked.
     async fn sequence(&self, id: DeliveryId) -> Result<u64, Error>;
@@ -224,7 +252,7 @@ pub trait Deliveries: Send + Sync {
     async fn add_to_tally(&self, webhook: WebhookId, more: Tally) -> Result<(), Error>;
     /// The tallies of webhooks, each in its place.
     async fn tallies(&self, webhooks: &[WebhookId]) -> Result<Vec<Tally>, Error>;
-    /// Takes up to `limit` of a webhook's parked deliveries, those of the oldest events first: each is pending again,
+    /// Takes up to `limit` of a webhook's parked deliveries, in the order of their places: each is pending again,
     /// due at `due` should the message about it get lost. A page that is not full may not be the last.
     async fn release(
         &self,

@@ -4,6 +4,7 @@ mod claims;
 mod deliveries;
 mod events;
 mod grants;
+mod healths;
 mod inbox;
 mod isolation;
 mod keys;

@@ -3,6 +3,7 @@
 mod crash;
 mod deliver;
 mod first_start;
+mod health;
 mod isolation;
 mod noisy;
 mod parked;

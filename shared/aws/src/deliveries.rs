@@ -29,7 +29,7 @@ pub(crate) fn due_shard(id: DeliveryId) -> String {
     (id.event.as_bytes()[15] % SHARDS).to_string()
 }
 
-/// Where in that index the parked deliveries of a webhook stand, by the age of their events: no sweep comes there.
+/// Where in that index the parked deliveries of a webhook stand, in the order of their places: no sweep comes there.
 pub(crate) fn parked_shard(webhook: WebhookId) -> String {
     format!("parked#{webhook}")
 }
@@ -57,13 +57,20 @@ fn item(delivery: &Delivery, due: Option<Timestamp>) -> Result<Item, Error> {
         ("created_at".to_owned(), micros(delivery.created_at)),
         ("expires_at".to_owned(), expiry(delivery.created_at)),
     ]);
+    if delivery.probes > 0 {
+        item.insert("probes".into(), number(delivery.probes));
+    }
+    if let Some(at) = delivery.parked_at {
+        item.insert("parked_at".into(), micros(at));
+    }
     if let Some(next) = delivery.next_attempt_at {
         item.insert("next_attempt_at".into(), micros(next));
     }
     // Without these two it is not in the index at all.
     if delivery.state == DeliveryState::Parked {
         item.insert("due_shard".into(), text(parked_shard(delivery.id.webhook)));
-        item.insert("due_at".into(), number(delivery.created_at.as_millisecond()));
+        let place = delivery.parked_at.unwrap_or(delivery.created_at);
+        item.insert("due_at".into(), number(place.as_millisecond()));
     } else if let Some(due) = due {
         item.insert("due_shard".into(), text(due_shard(delivery.id)));
         item.insert("due_at".into(), number(due.as_millisecond()));
@@ -89,25 +96,23 @@ pub(crate) fn delivery(item: &Item) -> Result<Delivery, Error> {
         attempt_count: u32::try_from(item.number("attempt_count")?).map_err(|_| odd("attempt_count"))?,
         attempts: serde_json::from_str(item.text("attempts")?).map_err(|_| odd("attempts"))?,
         created_at: item.time("created_at")?,
+        probes: match item.get("probes") {
+            None => 0,
+            Some(_) => u32::try_from(item.number("probes")?).map_err(|_| odd("probes"))?,
+        },
+        parked_at: item.maybe_time("parked_at")?,
         next_attempt_at: item.maybe_time("next_attempt_at")?,
     })
 }
 
-#[async_trait]
-impl Deliveries for Engine {
-    async fn claim(
+impl Engine {
+    /// Puts a record in the place of one with `expected` attempts, or of none; false: it is another.
+    async fn put_delivery(
         &self,
-        blank: &Delivery,
-        number: u32,
-        now: Timestamp,
-        lease: Timestamp,
-    ) -> Result<Claim, Error> {
-        self.claim_attempt(blank, number, now, lease).await
-    }
-
-    async fn record(&self, record: &Delivery, due: Option<Timestamp>) -> Result<bool, Error> {
-        let parked = record.state == DeliveryState::Parked;
-        let expected = record.attempt_count.saturating_sub(u32::from(!parked));
+        record: &Delivery,
+        expected: u32,
+        due: Option<Timestamp>,
+    ) -> Result<bool, Error> {
         let put = self
             .0
             .db
@@ -123,7 +128,28 @@ impl Deliveries for Engine {
         };
         // The SDK tries again when an answer gets lost: then what is there is what we put ourselves.
         let kept = failed.item().map(delivery).transpose()?;
-        Ok(kept.is_some_and(|kept| kept.attempts == record.attempts && kept.state == record.state))
+        Ok(kept.is_some_and(|kept| kept == *record))
+    }
+}
+
+#[async_trait]
+impl Deliveries for Engine {
+    async fn claim(
+        &self,
+        blank: &Delivery,
+        number: u32,
+        now: Timestamp,
+        lease: Timestamp,
+    ) -> Result<Claim, Error> {
+        self.claim_attempt(blank, number, now, lease).await
+    }
+
+    async fn record(&self, record: &Delivery, due: Option<Timestamp>) -> Result<bool, Error> {
+        self.put_delivery(record, record.attempt_count.saturating_sub(1), due).await
+    }
+
+    async fn park(&self, delivery: &Delivery, had: u32) -> Result<bool, Error> {
+        self.put_delivery(delivery, had, None).await
     }
 
     async fn sequence(&self, id: DeliveryId) -> Result<u64, Error> {

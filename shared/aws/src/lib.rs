@@ -7,6 +7,7 @@ mod claims;
 mod deliveries;
 mod events;
 mod fault;
+mod healths;
 mod item;
 mod keys;
 mod parked;
@@ -27,7 +28,7 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use postrider::{
     catalogue::Catalogue,
     error::Error,
-    model::{KeyId, KeyRecord, TenantId, Topic, WebhookId},
+    model::{Health, KeyId, KeyRecord, TenantId, Topic, WebhookId},
     ports::{Ports, Target},
 };
 use postrider_lambda::{Settings, SystemClock, SystemDice};
@@ -58,6 +59,7 @@ struct Inner {
     catalogue: Brief<(), Arc<Catalogue>>,
     matching: Brief<(TenantId, Topic), Option<Arc<[WebhookId]>>>,
     targets: Brief<(TenantId, WebhookId), Option<Arc<Target>>>,
+    healths: Brief<(TenantId, WebhookId), Health>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -81,6 +83,7 @@ impl Engine {
             catalogue: Brief::new(CATALOGUE_KEPT),
             matching: Brief::new(MATCHING_KEPT),
             targets: Brief::new(TARGETS_KEPT),
+            healths: Brief::new(TARGETS_KEPT),
         }))
     }
 }

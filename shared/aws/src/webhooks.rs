@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{KeysAndAttributes, Put, TransactWriteItem, Update};
 use postrider::{
     error::Error,
-    model::{Credentials, State, Tenant, TenantId, Topic, Webhook, WebhookId},
+    model::{Credentials, Health, State, Tenant, TenantId, Topic, Webhook, WebhookId},
     operation::{Page, PageRequest},
     ports::{Added, Target, Webhooks},
 };
@@ -14,6 +14,7 @@ use postrider::{
 use crate::{
     Engine,
     fault::{fault, odd},
+    healths::{health, health_key},
     item::{Item, Read, key, number, text},
     subscriptions::{Unmet, holder_key},
     tenants::partition,
@@ -245,6 +246,7 @@ impl Webhooks for Engine {
             TransactWriteItem::builder().update(counted.build().map_err(|_| odd("update"))?).build(),
         ];
         writes.push(self.delete(number_key(tenant, webhook.number))?);
+        writes.push(self.delete(health_key(tenant, id))?);
         let holds = item.get("exclusive").and_then(|value| value.as_bool().ok()).is_some_and(|held| *held);
         for topic in webhook.topics.iter().filter(|_| holds) {
             writes.push(self.delete(holder_key(tenant, &webhook.dialect, topic.as_str()))?);
@@ -289,11 +291,13 @@ impl Webhooks for Engine {
         if let Some(known) = self.0.targets.get(&asked) {
             return Ok(known);
         }
-        let generation = self.0.targets.generation();
+        let (generation, healths) = (self.0.targets.generation(), self.0.healths.generation());
         let table = &self.0.settings.webhooks_table;
         let keys = KeysAndAttributes::builder()
             .keys(webhook_key(tenant, id))
             .keys(key(partition(tenant), "credentials"))
+            // Read along, for it is asked next.
+            .keys(health_key(tenant, id))
             .build()
             .map_err(|_| odd("keys"))?;
         let read = self.0.db.batch_get_item().request_items(table, keys).send().await;
@@ -302,16 +306,19 @@ impl Webhooks for Engine {
             return Err(Error::Unavailable("reading a target: throttled".into()));
         }
         let found = read.responses.unwrap_or_default().remove(table).unwrap_or_default();
-        let (mut webhook, mut credentials) = (None, None);
+        let (mut webhook, mut credentials, mut known) = (None, None, Health::default());
         for item in &found {
             if item.contains_key("body") {
                 webhook = Some(self.unseal(item).await?);
+            } else if item.contains_key("failures") {
+                known = health(item)?;
             } else {
                 let key = self.0.sealer.key().await?;
                 credentials = Some(key.open_credentials(tenant.as_str(), item.text("sealed")?)?);
             }
         }
         let found = webhook.map(|webhook| Arc::new(Target { webhook, credentials }));
+        self.0.healths.put(asked.clone(), healths, known);
         self.0.targets.put(asked, generation, found.clone());
         Ok(found)
     }

@@ -16,17 +16,18 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::{Engine, parked, rows};
 
 pub(crate) const COLUMNS: &str =
-    "webhook, event, tenant, event_id, topic, state, attempt_count, attempts, created_at, next_attempt_at";
+    "webhook, event, tenant, event_id, topic, state, attempt_count, attempts, created_at, next_attempt_at,
+     probes, parked_at";
 /// The state that an attempt found must still be there.
 const PUT: &str = "
     INSERT INTO deliveries
         (webhook, event, tenant, event_id, topic, state, attempt_count, attempts, created_at, next_attempt_at,
-         due_at, leased_until)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         probes, parked_at, due_at, leased_until)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (webhook, event) DO UPDATE SET
         state = excluded.state, attempt_count = excluded.attempt_count, attempts = excluded.attempts,
-        next_attempt_at = excluded.next_attempt_at, due_at = excluded.due_at,
-        leased_until = excluded.leased_until
+        next_attempt_at = excluded.next_attempt_at, probes = excluded.probes, parked_at = excluded.parked_at,
+        due_at = excluded.due_at, leased_until = excluded.leased_until
     WHERE attempt_count = ?";
 /// How long after its lease a claimed attempt comes due again, if its claimer died.
 const GRACE: SignedDuration = SignedDuration::from_secs(30);
@@ -42,6 +43,8 @@ pub(crate) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
         attempts: rows::json::<Vec<Attempt>>(row, 7)?,
         created_at: rows::time(row, 8)?,
         next_attempt_at: rows::maybe_time(row, 9)?,
+        probes: row.get(10)?,
+        parked_at: rows::maybe_time(row, 11)?,
     })
 }
 
@@ -70,7 +73,7 @@ fn find(db: &Connection, id: DeliveryId) -> rusqlite::Result<Option<(Delivery, O
     let sql = format!("SELECT {COLUMNS}, leased_until FROM deliveries WHERE webhook = ? AND event = ?");
     db.prepare_cached(&sql)?
         .query_row(params![id.webhook.0.as_bytes(), id.event.as_bytes()], |row| {
-            Ok((delivery(row)?, row.get(10)?))
+            Ok((delivery(row)?, row.get(12)?))
         })
         .optional()
 }
@@ -103,6 +106,8 @@ fn put(
         attempts,
         delivery.created_at.as_microsecond(),
         delivery.next_attempt_at.map(Timestamp::as_microsecond),
+        delivery.probes,
+        delivery.parked_at.map(Timestamp::as_microsecond),
         due,
         lease,
         expected,
@@ -170,10 +175,17 @@ impl Deliveries for Engine {
         let attempts = serde_json::to_vec(&delivery.attempts)
             .map_err(|error| Error::Internal(format!("writing a record: {error}")))?;
         let delivery = delivery.clone();
-        let parked = delivery.state == DeliveryState::Parked;
-        let expected = delivery.attempt_count.saturating_sub(u32::from(!parked));
+        let expected = delivery.attempt_count.saturating_sub(1);
         let due = due.map(Timestamp::as_microsecond);
         let write = move |db: &Connection| put(db, &delivery, &attempts, expected, due, None);
+        self.0.writer.write(write, identity).await
+    }
+
+    async fn park(&self, delivery: &Delivery, had: u32) -> Result<bool, Error> {
+        let attempts = serde_json::to_vec(&delivery.attempts)
+            .map_err(|error| Error::Internal(format!("writing a record: {error}")))?;
+        let delivery = delivery.clone();
+        let write = move |db: &Connection| put(db, &delivery, &attempts, had, None, None);
         self.0.writer.write(write, identity).await
     }
 

@@ -8,6 +8,7 @@ mod cache;
 mod checkpoint;
 mod deliveries;
 mod events;
+mod healths;
 mod keyfile;
 mod keys;
 mod parked;
@@ -58,6 +59,7 @@ struct Inner {
     events: Arc<EventCache>,
     keys: Generational<KeyId, Option<KeyRecord>>,
     catalogue: Generational<(), Arc<Catalogue>>,
+    healths: healths::Known,
     /// When the buckets of keys will be empty.
     buckets: Mutex<HashMap<KeyId, Timestamp>>,
     matching: Generational<(TenantId, Topic), Option<Arc<[WebhookId]>>>,
@@ -80,6 +82,7 @@ impl Engine {
         connection.execute_batch(include_str!("schema.sql")).map_err(broken)?;
         deliveries::end_leases(&connection).map_err(broken)?;
         let waiting = Arc::new(Waiting::load(&connection, queue).map_err(broken)?);
+        let healths = healths::Known::load(&connection).map_err(broken)?;
         let writer = Writer::start(connection)?;
         let checkpointer = Checkpointer::start(connect(path)?, writer.clone())?;
         Ok(Self(Arc::new(Inner {
@@ -92,6 +95,7 @@ impl Engine {
             events: Arc::new(EventCache::new()),
             keys: Generational::new(10_000),
             catalogue: Generational::new(16),
+            healths,
             buckets: Mutex::default(),
             matching: Generational::new(10_000),
             targets: Generational::new(10_000),

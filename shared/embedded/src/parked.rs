@@ -12,9 +12,9 @@ use crate::{
     rows,
 };
 
-/// The oldest parked deliveries of a webhook.
-const OLDEST: &str = "SELECT webhook, event FROM deliveries
-    WHERE webhook = ?1 AND state = 'parked' AND tenant = ?2 ORDER BY event LIMIT ?3";
+/// The first parked deliveries of a webhook.
+const FIRST: &str = "SELECT webhook, event FROM deliveries
+    WHERE webhook = ?1 AND state = 'parked' AND tenant = ?2 ORDER BY parked_at, event LIMIT ?3";
 
 fn at_most(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
@@ -29,13 +29,13 @@ pub(crate) fn release(
 ) -> rusqlite::Result<Vec<Hint>> {
     let sql = format!(
         "UPDATE deliveries SET state = 'pending', due_at = ?4, leased_until = NULL
-         WHERE (webhook, event) IN ({OLDEST}) RETURNING {COLUMNS}"
+         WHERE (webhook, event) IN ({FIRST}) RETURNING {COLUMNS}"
     );
     let wanted = params![webhook.0.as_bytes(), tenant.as_str(), at_most(limit), due.as_microsecond()];
     let mut released =
         db.prepare_cached(&sql)?.query_map(wanted, delivery)?.collect::<rusqlite::Result<Vec<_>>>()?;
     // RETURNING has no order of its own.
-    released.sort_by_key(|delivery| delivery.id.event);
+    released.sort_by_key(|delivery| (delivery.parked_at, delivery.id.event));
     Ok(released.iter().map(Hint::next).collect())
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn discard(
     webhook: WebhookId,
     limit: usize,
 ) -> rusqlite::Result<usize> {
-    let sql = format!("UPDATE deliveries SET state = 'discarded' WHERE (webhook, event) IN ({OLDEST})");
+    let sql = format!("UPDATE deliveries SET state = 'discarded' WHERE (webhook, event) IN ({FIRST})");
     db.prepare_cached(&sql)?.execute(params![webhook.0.as_bytes(), tenant.as_str(), at_most(limit)])
 }
 

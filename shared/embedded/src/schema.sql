@@ -80,12 +80,22 @@ CREATE TABLE IF NOT EXISTS deliveries (
     attempts        BLOB NOT NULL,
     created_at      INTEGER NOT NULL,
     next_attempt_at INTEGER,
+    probes          INTEGER NOT NULL,
+    parked_at       INTEGER,
     due_at          INTEGER,
     leased_until    INTEGER,
     PRIMARY KEY (webhook, event)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX IF NOT EXISTS deliveries_parked ON deliveries (webhook, event) WHERE state = 'parked';
+CREATE INDEX IF NOT EXISTS deliveries_parked ON deliveries (webhook, parked_at, event) WHERE state = 'parked';
+
+-- Receivers that have failed since they last took something.
+CREATE TABLE IF NOT EXISTS healths (
+    webhook  BLOB PRIMARY KEY,
+    failures INTEGER NOT NULL,
+    since    INTEGER,
+    probe_at INTEGER
+) WITHOUT ROWID;
 
 -- Webhooks with a backlog that is on its way, and when somebody is to look whether it still is.
 CREATE TABLE IF NOT EXISTS looks (

@@ -61,7 +61,7 @@ impl Engine {
         let write = self.0.writer.write(
             move |db| {
                 let own = "SELECT id FROM webhooks WHERE tenant = ?";
-                for table in ["tallies", "counters", "sequences", "looks"] {
+                for table in ["tallies", "counters", "sequences", "looks", "healths"] {
                     db.execute(&format!("DELETE FROM {table} WHERE webhook IN ({own})"), [id.as_str()])?;
                 }
                 for table in ["webhooks", "subscriptions", "holders", "keys"] {

@@ -226,7 +226,7 @@ impl Webhooks for Engine {
             move |db| {
                 let (tenant, id) = (tenant.as_str(), id.0.as_bytes());
                 let mine = "SELECT id FROM webhooks WHERE tenant = ? AND id = ?";
-                for table in ["tallies", "counters", "sequences", "looks"] {
+                for table in ["tallies", "counters", "sequences", "looks", "healths"] {
                     let sql = format!("DELETE FROM {table} WHERE webhook IN ({mine})");
                     db.execute(&sql, params![tenant, id])?;
                 }

@@ -237,6 +237,7 @@ fn webhooks(
         }
         ("DELETE", [id]) => Ok(Operation::DeleteWebhook(asked(request)?, which(id)?)),
         ("POST", [id, "secret", "rotate"]) => Ok(Operation::RotateSecret(asked(request)?, which(id)?)),
+        ("GET", [id, "health"]) => Ok(Operation::GetHealth(asked(request)?, which(id)?)),
         ("GET", [id, "parked"]) => Ok(Operation::CountParked(asked(request)?, which(id)?)),
         ("DELETE", [id, "parked"]) => Ok(Operation::Discard(asked(request)?, which(id)?)),
         ("POST", [id, "test"]) => {
@@ -246,7 +247,7 @@ fn webhooks(
         ("GET", [text, "deliveries"]) => {
             Ok(Operation::ListDeliveries(asked(request)?, id(text)?, page(request)?))
         }
-        (_, [] | [_] | [_, "secret", "rotate"] | [_, "deliveries" | "parked" | "test"]) => {
+        (_, [] | [_] | [_, "secret", "rotate"] | [_, "deliveries" | "health" | "parked" | "test"]) => {
             Err(Error::MethodNotAllowed)
         }
         _ => Err(Error::NotFound("path")),

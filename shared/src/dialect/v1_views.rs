@@ -31,6 +31,13 @@ pub(super) fn success(outcome: Outcome) -> Response {
         Outcome::Keys(page) => (StatusCode::OK, page_view(&page, key_view)),
         Outcome::Topics(page) => (StatusCode::OK, page_view(&page, topic_view)),
         Outcome::Topic(topic) => (StatusCode::OK, whole_topic_view(&topic)),
+        Outcome::Health(health) => (
+            StatusCode::OK,
+            json!({
+                "state": if health.is_failing() { "failing" } else { "healthy" },
+                "failures": health.failures, "since": health.since, "next_try_at": health.probe_at,
+            }),
+        ),
         Outcome::Parked(count) => {
             (StatusCode::OK, json!({ "parked": count, "or_more": count >= crate::parked::COUNTED }))
         }

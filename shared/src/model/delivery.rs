@@ -15,7 +15,7 @@ pub enum DeliveryState {
     Delivered,
     /// Its schedule is used up, or the receiver said that it is gone.
     Failed,
-    /// Its webhook is paused or disabled: kept, not sent.
+    /// Its webhook is paused, failing or disabled: kept, not sent.
     Parked,
     /// Its webhook's owner gave it up while it was parked.
     Discarded,
@@ -118,6 +118,12 @@ pub struct Delivery {
     pub attempts: Vec<Attempt>,
     /// When the event was accepted.
     pub created_at: Timestamp,
+    /// How many of its attempts only asked whether a failing receiver is back: its schedule does not count them.
+    #[serde(default)]
+    pub probes: u32,
+    /// Its place among its webhook's parked deliveries: when its event was accepted, or when it last was such a probe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parked_at: Option<Timestamp>,
     /// When the next attempt is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<Timestamp>,

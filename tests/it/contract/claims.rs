@@ -82,7 +82,7 @@ async fn a_settled_delivery_is_done(world: &World) {
     }
     let parked =
         postrider::model::Delivery { state: DeliveryState::Parked, ..blank(&tenant_id(), some_webhook()) };
-    assert!(world.store.record(&parked, None).await.unwrap());
+    assert!(world.store.park(&parked, 0).await.unwrap());
     assert_eq!(world.store.claim(&parked, 1, now(), now() + secs(90)).await.unwrap(), Claim::Done);
 }
 

@@ -105,14 +105,16 @@ async fn long_record(world: &World, character: &str) {
 
 async fn a_parked_delivery_is_kept_without_an_attempt(world: &World) {
     let start = now();
-    let parked = Delivery { state: DeliveryState::Parked, ..blank(&tenant_id(), some_webhook()) };
-    recorded(world, &parked, None).await;
+    let place = Some(start - secs(7));
+    let blank_one = blank(&tenant_id(), some_webhook());
+    let parked = Delivery { state: DeliveryState::Parked, parked_at: place, probes: 3, ..blank_one };
+    assert!(world.store.park(&parked, 0).await.unwrap());
     assert_eq!(found(world, &parked).await.as_ref(), Some(&parked));
 
     let tried = attempted(&blank(&tenant_id(), some_webhook()), DeliveryState::Pending, Some(start));
     recorded(world, &tried, Some(start)).await;
-    let parked = Delivery { state: DeliveryState::Parked, next_attempt_at: None, ..tried };
-    recorded(world, &parked, None).await;
+    let parked = Delivery { state: DeliveryState::Parked, next_attempt_at: None, parked_at: place, ..tried };
+    assert!(world.store.park(&parked, 1).await.unwrap());
     assert_eq!(found(world, &parked).await.as_ref(), Some(&parked));
     assert_eq!(world.store.due(start + secs(1000), start + secs(1090), 10).await.unwrap(), []);
 
@@ -120,8 +122,16 @@ async fn a_parked_delivery_is_kept_without_an_attempt(world: &World) {
     recorded(world, &late, None).await;
     let stale =
         Delivery { state: DeliveryState::Parked, attempt_count: 0, attempts: Vec::new(), ..late.clone() };
-    assert!(!world.store.record(&stale, None).await.unwrap(), "parking undoes no attempt");
-    assert_eq!(found(world, &late).await, Some(late));
+    assert!(!world.store.park(&stale, 0).await.unwrap(), "parking undoes no attempt");
+    assert_eq!(found(world, &late).await.as_ref(), Some(&late));
+
+    // An attempt may be what it is parked after.
+    let probed = Delivery { state: DeliveryState::Parked, parked_at: place, ..late };
+    let fresh = Delivery { id: blank(&tenant_id(), some_webhook()).id, ..probed };
+    assert!(world.store.park(&fresh, 0).await.unwrap());
+    assert_eq!(found(world, &fresh).await.as_ref(), Some(&fresh));
+    assert!(!world.store.park(&Delivery { probes: 9, ..fresh.clone() }, 0).await.unwrap(), "once");
+    assert_eq!(found(world, &fresh).await, Some(fresh));
 }
 
 async fn what_is_settled_is_never_due(world: &World) {

@@ -17,6 +17,7 @@ use super::{
 on_every_engine!(
     what_is_released_is_the_oldest_and_can_be_attempted,
     what_is_given_up_stays_on_record,
+    what_went_behind_the_others_is_released_after_them,
     nobody_releases_anothers,
     two_releases_at_once_release_nothing_twice,
     a_webhook_is_looked_at_from_its_time_on,
@@ -28,10 +29,10 @@ async fn park(world: &World, tenant: &TenantId, webhook: WebhookId, count: i64) 
     let mut parked = Vec::new();
     for n in 0..count {
         let blank = blank_at(tenant, webhook, start + millis((n * 7) % count));
-        parked.push(Delivery { state: DeliveryState::Parked, ..blank });
+        parked.push(Delivery { state: DeliveryState::Parked, parked_at: Some(blank.created_at), ..blank });
     }
     for delivery in &parked {
-        assert!(world.store.record(delivery, None).await.unwrap());
+        assert!(world.store.park(delivery, 0).await.unwrap());
     }
     parked.sort_by_key(|delivery| delivery.id.event);
     parked
@@ -95,6 +96,18 @@ async fn what_is_given_up_stays_on_record(world: &World) {
     let start = now();
     let due = world.store.due(start + secs(200), start + secs(290), 10).await.unwrap();
     assert_eq!(due, left);
+}
+
+async fn what_went_behind_the_others_is_released_after_them(world: &World) {
+    let (tenant, webhook) = (tenant_id(), some_webhook());
+    let parked = park(world, &tenant, webhook, 3).await;
+    let first = released(world, &parked[0], 1, 1).await;
+    assert_eq!(first, [Hint::next(&parked[0])]);
+    let tried = attempted(&parked[0], DeliveryState::Parked, None);
+    let behind = Delivery { parked_at: Some(now()), probes: 1, ..tried };
+    assert!(world.store.park(&behind, 0).await.unwrap());
+    let rest = released(world, &parked[0], 3, 3).await;
+    assert_eq!(rest, [Hint::next(&parked[1]), Hint::next(&parked[2]), Hint::next(&behind)]);
 }
 
 async fn nobody_releases_anothers(world: &World) {

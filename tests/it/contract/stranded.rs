@@ -104,11 +104,12 @@ async fn what_is_on_record_is_not_stranded(world: &World) {
     let records = [
         (attempted(&blank(0), DeliveryState::Delivered, None), None),
         (attempted(&blank(1), DeliveryState::Pending, due), due),
-        (Delivery { state: DeliveryState::Parked, ..blank(2) }, None),
     ];
     for (delivery, due) in &records {
         assert!(world.store.record(delivery, *due).await.unwrap());
     }
+    let parked = Delivery { state: DeliveryState::Parked, ..blank(2) };
+    assert!(world.store.park(&parked, 0).await.unwrap());
     // One that is claimed comes due by itself.
     world.store.claim(&blank(3), 1, now(), now() + secs(90)).await.unwrap();
     assert_eq!(stranded(world, start, start + secs(1), 100).await, [Hint::again(&event, event.webhooks[4])]);

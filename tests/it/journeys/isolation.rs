@@ -81,6 +81,8 @@ fn walks(owner: &Tenant, key: &str, webhook: &str, delivery: &str) -> Vec<Walk> 
         walk("POST /v1/webhooks/{id}/test", format!("{webhook}/test?{named}"), Some(json!({})), 403),
         walk("PUT /v1/topics/{topic}", "/v1/topics/order.created", Some(json!({})), 403),
         walk("DELETE /v1/topics/{topic}", "/v1/topics/order.created", None, 403),
+        walk("GET /v1/webhooks/{id}/health", format!("{webhook}/health"), None, 404),
+        walk("GET /v1/webhooks/{id}/health", format!("{webhook}/health?{named}"), None, 403),
         walk("GET /v1/webhooks/{id}/parked", format!("{webhook}/parked"), None, 404),
         walk("GET /v1/webhooks/{id}/parked", format!("{webhook}/parked?{named}"), None, 403),
         walk("DELETE /v1/webhooks/{id}/parked", format!("{webhook}/parked"), None, 404),

@@ -1,0 +1,88 @@
+//! Receivers that fail: after ten failures in a row a webhook's deliveries wait, but for one at a time that finds out
+//! whether it is back; when it is, what waited goes out gently. After days of nothing but failures it is disabled.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    access::Principal,
+    deliver::LEASE,
+    error::Error,
+    model::{Health, TenantId, Webhook, WebhookId},
+    operation::{Asked, Outcome, Selector},
+    parked,
+    ports::Ports,
+    webhooks,
+};
+
+/// Tells how a webhook's receiver does.
+pub async fn get(
+    ports: &Ports,
+    principal: &Principal,
+    asked: &Asked,
+    which: &Selector,
+) -> Result<Outcome, Error> {
+    let tenant = principal.tenant_for(asked.tenant.as_ref())?;
+    let webhook = webhooks::find(ports, &tenant, asked, which).await?;
+    ports.store.health(&tenant, webhook.id).await.map(Outcome::Health)
+}
+
+/// Whether a delivery may be attempted now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// Its receiver does well, for all we know.
+    Go,
+    /// As the one that finds out whether its receiver is back.
+    Probe,
+    /// No: it waits.
+    Wait,
+}
+
+/// Judges whether a delivery may be attempted.
+pub async fn admit(
+    ports: &Ports,
+    tenant: &TenantId,
+    webhook: WebhookId,
+    health: &Health,
+    now: Timestamp,
+) -> Result<Admission, Error> {
+    if !health.is_failing() {
+        return Ok(Admission::Go);
+    }
+    if health.probe_at.is_some_and(|at| now < at) {
+        return Ok(Admission::Wait);
+    }
+    // Whoever takes the probe and dies leaves it to the next, when its lease is over.
+    let taken = ports.store.put_off(tenant, webhook, health.probe_at, now + LEASE).await?;
+    Ok(if taken { Admission::Probe } else { Admission::Wait })
+}
+
+/// Sees to the next try of a receiver that has just failed again, or disables its webhook.
+pub async fn keep_trying(ports: &Ports, webhook: &Webhook, health: &Health) -> Result<(), Error> {
+    let now = ports.clock.now();
+    let (tenant, id) = (&webhook.tenant, webhook.id);
+    if let Some(since) =
+        health.since.filter(|since| now.duration_since(*since) >= ports.policy.disabled_after)
+    {
+        let reason = format!("nothing but failures since {since:.0}");
+        return webhooks::disable(ports, tenant, id, &reason).await;
+    }
+    let spread = health.pause().mul_f64(0.8 + 0.4 * ports.dice.unit());
+    let pause = SignedDuration::try_from(spread).unwrap_or(SignedDuration::MAX);
+    if ports.store.put_off(tenant, id, health.probe_at, now + pause).await? {
+        parked::probe(ports, tenant, id, spread).await?;
+    }
+    Ok(())
+}
+
+/// Notes that a receiver took something; if it was failing, what waited for it begins to go out.
+pub async fn recover(ports: &Ports, webhook: &Webhook, health: &Health) -> Result<(), Error> {
+    let (tenant, id) = (&webhook.tenant, webhook.id);
+    if health.is_failing() {
+        parked::note(ports, tenant, id).await?;
+    }
+    if ports.store.relieve(tenant, id).await? && health.is_failing() {
+        tracing::info!(%tenant, webhook = %id, "a receiver is back");
+        parked::begin(ports, tenant, id).await;
+    }
+    Ok(())
+}
