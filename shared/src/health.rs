@@ -1,6 +1,8 @@
 //! Receivers that fail: after ten failures in a row a webhook's deliveries wait, but for one at a time that finds out
 //! whether it is back; when it is, what waited goes out gently. After days of nothing but failures it is disabled.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -10,9 +12,12 @@ use crate::{
     model::{Health, TenantId, Webhook, WebhookId},
     operation::{Asked, Outcome, Selector},
     parked,
-    ports::Ports,
+    ports::{MAX_DELAY, Ports},
     webhooks,
 };
+
+/// By how much a queue may hand a message out too early.
+const EARLY: Duration = Duration::from_secs(1);
 
 /// Tells how a webhook's receiver does.
 pub async fn get(
@@ -66,10 +71,12 @@ pub async fn keep_trying(ports: &Ports, webhook: &Webhook, health: &Health) -> R
         let reason = format!("nothing but failures since {since:.0}");
         return webhooks::disable(ports, tenant, id, &reason).await;
     }
-    let spread = health.pause().mul_f64(0.8 + 0.4 * ports.dice.unit());
-    let pause = SignedDuration::try_from(spread).unwrap_or(SignedDuration::MAX);
-    if ports.store.put_off(tenant, id, health.probe_at, now + pause).await? {
-        parked::probe(ports, tenant, id, spread).await?;
+    // Those that fail together are not tried together again; nor does the spread outgrow what rides on a queue.
+    let pause = health.pause(now).mul_f64(0.8 + 0.2 * ports.dice.unit());
+    let until = now + SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
+    if ports.store.put_off(tenant, id, health.probe_at, until).await? {
+        // SQS counts whole seconds: a message that came too early would find nothing to do.
+        parked::probe(ports, tenant, id, pause.saturating_add(EARLY).min(MAX_DELAY)).await?;
     }
     Ok(())
 }

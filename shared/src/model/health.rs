@@ -25,16 +25,18 @@ impl Health {
         self.failures >= BREAKER
     }
 
-    /// How long until the next try: 10 s after the breaker opens, twice as long after each that fails, at most 15 min.
+    /// How long until the next try: as long as it has been failing, so that each wait is twice the one before; at least
+    /// 10 s, at most 15 min.
     ///
     /// ```
-    /// use postrider::model::{BREAKER, Health};
-    /// let pause = |failures| Health { failures, ..Health::default() }.pause().as_secs();
-    /// assert_eq!([BREAKER, BREAKER + 1, BREAKER + 2].map(pause), [10, 20, 40]);
-    /// assert_eq!(pause(u32::MAX), 900);
+    /// use jiff::{SignedDuration, Timestamp};
+    /// use postrider::model::Health;
+    /// let health = Health { since: Some(Timestamp::UNIX_EPOCH), ..Health::default() };
+    /// let pause = |after| health.pause(Timestamp::UNIX_EPOCH + SignedDuration::from_secs(after)).as_secs();
+    /// assert_eq!([0, 10, 20, 40, 1_000_000].map(pause), [10, 10, 20, 40, 900]);
     /// ```
-    pub fn pause(&self) -> Duration {
-        let doublings = self.failures.saturating_sub(BREAKER).min(10);
-        (Duration::from_secs(10) * 2_u32.pow(doublings)).min(Duration::from_mins(15))
+    pub fn pause(&self, now: Timestamp) -> Duration {
+        let failing = self.since.map_or(Duration::ZERO, |since| now.duration_since(since).unsigned_abs());
+        failing.clamp(Duration::from_secs(10), Duration::from_mins(15))
     }
 }
