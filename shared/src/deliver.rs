@@ -32,11 +32,11 @@ const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// A delivery with nobody to go to any more, or all that became of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Done {
-    /// There is nothing to do: its event or webhook is gone, or somebody did it.
+    /// There is nothing to do: its event is gone, or somebody did it.
     Nothing,
     /// An attempt was made, and is on record.
     Attempted(DeliveryState),
-    /// It waits for its webhook to be resumed.
+    /// It waits for its webhook to be resumed, or its webhook is gone.
     Parked,
 }
 
@@ -54,7 +54,7 @@ pub async fn deliver(
         None => ports.store.event(&hint.tenant, &hint.event).await?,
     };
     let target = ports.store.target(&hint.tenant, hint.delivery.webhook).await?;
-    let (Some(event), Some(target)) = (event, target) else { return Ok(Done::Nothing) };
+    let Some(event) = event else { return Ok(Done::Nothing) };
 
     let now = ports.clock.now();
     let blank = hint.blank(&event);
@@ -66,9 +66,10 @@ pub async fn deliver(
             Claim::Done | Claim::Busy => return Ok(Done::Nothing),
         }
     };
-    if target.webhook.state != State::Active {
+    // What is pending of a webhook that is gone would come due until its record expires.
+    let Some(target) = target.filter(|target| target.webhook.state == State::Active) else {
         return park(ports, delivery).await;
-    }
+    };
     let health = ports.store.health(&hint.tenant, target.webhook.id).await?;
     let admission = health::admit(ports, &hint.tenant, target.webhook.id, &health, now).await?;
     if admission == Admission::Wait {
@@ -184,6 +185,10 @@ async fn settle(
     // A short delay rides on the queue; the sweep takes it up only if that message gets lost.
     let rides = delay.filter(|delay| *delay <= MAX_DELAY);
     let swept_at = if rides.is_some() { due.map(|due| due + GRACE) } else { due };
+    if verdict == Verdict::Gone {
+        // Before the record: of an attempt on record nobody hears again, should this fail.
+        webhooks::disable(ports, &webhook.tenant, webhook.id, "the receiver answered 410 Gone").await?;
+    }
     if !ports.store.record(&delivery, swept_at).await? {
         return Ok(Done::Nothing);
     }
@@ -191,12 +196,8 @@ async fn settle(
     if made.dialect.is_tallied() {
         tally(ports, &delivery).await;
     }
-    match verdict {
-        Verdict::Gone => {
-            webhooks::disable(ports, &webhook.tenant, webhook.id, "the receiver answered 410 Gone").await?;
-        }
-        Verdict::Delivered => arrived(ports, made).await,
-        Verdict::Retry { .. } => {}
+    if verdict == Verdict::Delivered {
+        arrived(ports, made).await;
     }
     if let Some(delay) = rides {
         let hint = Hint { released: made.hint.released, ..Hint::next(&delivery) };

@@ -1,11 +1,21 @@
 //! How receivers do.
 
+use std::sync::{Arc, Mutex};
+
 use futures::future::try_join_all;
-use postrider::model::Health;
+use jiff::Timestamp;
+use postrider::{
+    deliver::{self, Done},
+    hint::Hint,
+    model::{BREAKER, DeliveryState, Health, Phases, Reply, State, TenantId, Webhook, WebhookId},
+    ports::{Clock, Outgoing, Policy, Ports, Post},
+    verdict::{Answer, Exchange},
+};
+use postrider_lambda::SystemDice;
 
 use super::{
     World, on_every_engine,
-    samples::{kept_tenant, kept_webhook, now, secs, some_webhook},
+    samples::{MANY, V1, added, event_at, kept_tenant, kept_webhook, now, secs, some_webhook, webhook},
 };
 
 on_every_engine!(
@@ -14,7 +24,68 @@ on_every_engine!(
     of_many_that_would_try_one_does,
     what_recovered_is_as_good_as_new,
     a_removed_webhook_has_no_health,
+    after_five_days_of_nothing_but_failures_a_webhook_is_disabled,
 );
+
+/// A clock that stands still until it is set.
+struct Hand(Mutex<Timestamp>);
+
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// A receiver that answers 503 to everything.
+struct Unwell;
+
+#[async_trait::async_trait]
+impl Post for Unwell {
+    async fn post(&self, _: Outgoing) -> Exchange {
+        let reply = Reply { status: 503, body: String::new(), truncated: false };
+        let answer = Answer { reply, retry_after: None };
+        Exchange { phases: Phases::default(), address: None, result: Ok(answer) }
+    }
+}
+
+/// Publishes an event and delivers it, at the time that it is.
+async fn deliver(ports: &Ports, tenant: &TenantId, webhook: WebhookId) -> Done {
+    let event = Arc::new(event_at(tenant, &[webhook], ports.clock.now()));
+    ports.store.accept(std::slice::from_ref(&event)).await.remove(0).unwrap();
+    deliver::deliver(ports, &Unwell, &Hint::fresh(&event, webhook), None, 1).await.unwrap()
+}
+
+async fn after_five_days_of_nothing_but_failures_a_webhook_is_disabled(world: &World) {
+    let hand = Arc::new(Hand(Mutex::new(now())));
+    let ports = Ports {
+        store: world.store.clone(),
+        queue: world.queue.clone(),
+        clock: hand.clone(),
+        dice: Arc::new(SystemDice),
+        policy: Policy::default(),
+    };
+    let tenant = kept_tenant(&*world.store).await;
+    let made = Webhook { state: State::Active, ..webhook(&tenant, V1, &["order.created"]) };
+    let made = added(world.store.add_webhook(&made, false, MANY).await.unwrap());
+    let state = async || ports.store.webhook(&tenant, made.id).await.unwrap().unwrap().state;
+    for _ in 1..BREAKER {
+        assert_eq!(deliver(&ports, &tenant, made.id).await, Done::Attempted(DeliveryState::Pending));
+    }
+    assert_eq!(deliver(&ports, &tenant, made.id).await, Done::Parked, "the tenth opens the breaker");
+    let failures = async || ports.store.health(&tenant, made.id).await.unwrap().failures;
+    assert_eq!(deliver(&ports, &tenant, made.id).await, Done::Parked);
+    assert_eq!(failures().await, BREAKER, "the next is not even tried");
+    for (days, expected) in [(1, State::Active), (3, State::Active)] {
+        *hand.0.lock().unwrap() += secs(days * 86_400);
+        assert_eq!(deliver(&ports, &tenant, made.id).await, Done::Parked);
+        assert_eq!(state().await, expected);
+    }
+    assert_eq!(failures().await, BREAKER + 2, "each day one was tried");
+    *hand.0.lock().unwrap() += secs(86_400);
+    assert_eq!(deliver(&ports, &tenant, made.id).await, Done::Parked);
+    let State::Disabled { reason } = state().await else { panic!("it is disabled") };
+    assert!(reason.starts_with("nothing but failures since "), "{reason}");
+}
 
 async fn failures_are_counted_from_the_first(world: &World) {
     let store = &*world.store;
