@@ -169,6 +169,9 @@ async fn settle(
         if health.is_failing() {
             return wait(ports, delivery, made, &health).await;
         }
+        if let Some(asked) = rest_asked_for(&delivery, verdict) {
+            health::rest(ports, webhook, &health, asked).await?;
+        }
     }
     let tried = made.hint.attempt.saturating_sub(delivery.probes);
     let delay = match verdict {
@@ -207,6 +210,15 @@ async fn settle(
         }
     }
     Ok(Done::Attempted(delivery.state))
+}
+
+/// Too many requests, or no service for now: what a receiver says with these is of all its requests, not of this one.
+fn rest_asked_for(delivery: &Delivery, verdict: Verdict) -> Option<Duration> {
+    let status = delivery.attempts.last()?.reply.as_ref()?.status;
+    match verdict {
+        Verdict::Retry { asked } if matches!(status, 429 | 503) => asked,
+        _ => None,
+    }
 }
 
 /// A failing receiver's delivery waits with the others. Its schedule stands still: what asked whether the receiver is

@@ -13,6 +13,7 @@ use crate::{
     operation::{Asked, Outcome, Selector},
     parked,
     ports::{MAX_DELAY, Ports},
+    retry::MAX_RETRY_AFTER,
     webhooks,
 };
 
@@ -50,7 +51,7 @@ pub async fn admit(
     health: &Health,
     now: Timestamp,
 ) -> Result<Admission, Error> {
-    if !health.is_failing() {
+    if !health.holds_back() {
         return Ok(Admission::Go);
     }
     if health.probe_at.is_some_and(|at| now < at) {
@@ -59,6 +60,17 @@ pub async fn admit(
     // Whoever takes the probe and dies leaves it to the next, when its lease is over.
     let taken = ports.store.put_off(tenant, webhook, health.probe_at, now + LEASE).await?;
     Ok(if taken { Admission::Probe } else { Admission::Wait })
+}
+
+/// Gives a receiver the rest that it asked for: nothing of its webhook's is sent before that is over. The delivery that was
+/// answered so comes due then, and finds out whether it is.
+pub async fn rest(ports: &Ports, webhook: &Webhook, health: &Health, asked: Duration) -> Result<(), Error> {
+    let rest = SignedDuration::try_from(asked.min(MAX_RETRY_AFTER)).unwrap_or(SignedDuration::MAX);
+    let until = ports.clock.now() + rest;
+    if ports.store.put_off(&webhook.tenant, webhook.id, health.probe_at, until).await? {
+        ports.store.look_at(&webhook.tenant, webhook.id, until + parked::LOOK).await?;
+    }
+    Ok(())
 }
 
 /// Sees to the next try of a receiver that has just failed again, or disables its webhook.
@@ -84,10 +96,10 @@ pub async fn keep_trying(ports: &Ports, webhook: &Webhook, health: &Health) -> R
 /// Notes that a receiver took something; if it was failing, what waited for it begins to go out.
 pub async fn recover(ports: &Ports, webhook: &Webhook, health: &Health) -> Result<(), Error> {
     let (tenant, id) = (&webhook.tenant, webhook.id);
-    if health.is_failing() {
+    if health.holds_back() {
         parked::note(ports, tenant, id).await?;
     }
-    if ports.store.relieve(tenant, id).await? && health.is_failing() {
+    if ports.store.relieve(tenant, id).await? && health.holds_back() {
         tracing::info!(%tenant, webhook = %id, "a receiver is back");
         parked::begin(ports, tenant, id).await;
     }

@@ -22,7 +22,7 @@ use crate::{
 /// Releases from which on a success releases one delivery in the place of two: 32 are under way by then.
 const DOUBLINGS: u32 = 5;
 /// How often it is looked after a webhook with a backlog: where a release broke off, it begins anew.
-const LOOK: SignedDuration = SignedDuration::from_mins(5);
+pub(crate) const LOOK: SignedDuration = SignedDuration::from_mins(5);
 /// One release in so many notes that all goes well, so that nobody begins anew beside it.
 const NOTED: u32 = 16;
 /// Deliveries that one request gives up at most: each is a write.

@@ -34,7 +34,11 @@ pub(super) fn success(outcome: Outcome) -> Response {
         Outcome::Health(health) => (
             StatusCode::OK,
             json!({
-                "state": if health.is_failing() { "failing" } else { "healthy" },
+                "state": match health {
+                    _ if health.is_failing() => "failing",
+                    _ if health.holds_back() => "resting",
+                    _ => "healthy",
+                },
                 "failures": health.failures, "since": health.since, "next_try_at": health.probe_at,
             }),
         ),

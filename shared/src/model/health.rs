@@ -15,7 +15,7 @@ pub struct Health {
     pub failures: u32,
     /// When the first of them was.
     pub since: Option<Timestamp>,
-    /// When it is next tried, while it is failing.
+    /// When it is next tried, while it is failing, or asked for a rest.
     pub probe_at: Option<Timestamp>,
 }
 
@@ -23,6 +23,11 @@ impl Health {
     /// Whether its deliveries wait, but for one at a time that finds out whether it is back.
     pub fn is_failing(&self) -> bool {
         self.failures >= BREAKER
+    }
+
+    /// Whether its deliveries wait: it is failing, or asked for a rest.
+    pub fn holds_back(&self) -> bool {
+        self.is_failing() || self.probe_at.is_some()
     }
 
     /// How long until the next try: as long as it has been failing, so that each wait is twice the one before; at least

@@ -79,7 +79,7 @@ async fn a_failing_receiver_is_left_in_peace_and_gets_all_when_it_is_back() {
 async fn a_few_failures_open_nothing() {
     let receiver = Receiver::start(|request| match request.before % 5 {
         4 => Reply::status(200),
-        _ => Reply::Whole(503, vec![("retry-after", "1".to_owned())], Bytes::new()),
+        _ => Reply::status(500),
     })
     .await;
     let tenant = World::shared().tenant("hiccups").await;
@@ -90,4 +90,32 @@ async fn a_few_failures_open_nothing() {
     let health = async || tenant.client.get(&format!("/v1/webhooks/{id}/health")).await.expect(200);
     assert_eq!(health().await["state"], "healthy");
     until_parked(&tenant, id, 0).await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_asks_for_a_rest_gets_it_for_all_its_deliveries() {
+    for status in [429, 503] {
+        let receiver = Receiver::start(move |request| match request.before {
+            0 => Reply::Whole(status, vec![("retry-after", "4".to_owned())], Bytes::new()),
+            _ => Reply::status(200),
+        })
+        .await;
+        let tenant = World::shared().tenant("rest").await;
+        let webhook = tenant.webhook(&receiver.url("/"), &["*"]).await;
+        let id = text(&webhook, "id");
+        publish(&tenant, 0..1).await;
+        let health = poll::until(poll::SOON, "it rests", || async {
+            let health = tenant.client.get(&format!("/v1/webhooks/{id}/health")).await.expect(200);
+            (health["state"] == "resting").then_some(health)
+        })
+        .await;
+        assert!(health["next_try_at"].is_string(), "{health}");
+        publish(&tenant, 1..9).await;
+        until_parked(&tenant, id, 8).await;
+        let requests = receiver.wait(9).await;
+        for (n, request) in requests[1..].iter().enumerate() {
+            let waited = request.at - requests[0].at;
+            assert!(waited >= std::time::Duration::from_millis(3_900), "{n} came after {waited:?}");
+        }
+    }
 }
