@@ -8,6 +8,7 @@
 //! - [`door`]: a request from decoding to answer; [`tenants`], [`webhooks`], [`credentials`], [`publish`],
 //!   [`history`]: the use cases behind it
 //! - [`deliver`]: one attempt; [`sweep`]: what is due or stranded
+//! - [`filter`]: which events a webhook gets
 //! - [`guard`], [`retry`], [`verdict`], [`signing`], [`sealing`], [`bucket`]: pure rules
 //!
 //! There is no I/O here, no clock, no environment and no AWS: time and chance are arguments.
@@ -21,6 +22,7 @@ pub mod description;
 pub mod dialect;
 pub mod door;
 pub mod error;
+pub mod filter;
 pub mod guard;
 pub mod hint;
 pub mod history;

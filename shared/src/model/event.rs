@@ -119,6 +119,15 @@ impl<'de> Deserialize<'de> for Payload {
 /// Payloads for single dialects, by the dialect's name.
 pub type Payloads = BTreeMap<String, Payload>;
 
+/// What a publisher says of an event for filters to see; no receiver is told.
+pub type Metadata = BTreeMap<String, String>;
+
+/// Entries of an event's metadata at most.
+pub const MAX_METADATA: usize = 50;
+
+/// Bytes of all names and values of an event's metadata at most.
+pub const MAX_METADATA_BYTES: usize = 4096;
+
 /// What happened, as it was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
