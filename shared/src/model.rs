@@ -17,5 +17,5 @@ pub use grant::{Challenge, Code, Grant, RedirectUri};
 pub use ids::{BadId, DeliveryId, EventId, KeyId, TenantId, WebhookId};
 pub use secret::{Credentials, KeyHash, Secret, SigningSecret};
 pub use tenant::{KeyRecord, Scope, Tenant};
-pub use topic::{CustomTopic, Topic, TopicPattern};
+pub use topic::{Branch, CustomTopic, Topic, TopicPattern};
 pub use webhook::{Attributes, Format, Header, State, Tally, TargetUrl, Webhook};

@@ -54,6 +54,10 @@ pub async fn create(
     refuse_twin(ports, &webhook).await?;
     let quota = ports.policy.webhooks_per_tenant;
     let exclusive = dialect::named(draft.dialect)?.is_exclusive();
+    if exclusive && webhook.topics.iter().any(|topic| !matches!(topic, TopicPattern::One(_))) {
+        // Who holds a topic is looked up by its name.
+        return Err(Error::invalid("topics", "must be single topics: in this API they are a webhook's name"));
+    }
     match ports.store.add_webhook(&webhook, exclusive, quota).await? {
         Added::Webhook(webhook) => Ok(Outcome::WebhookCreated(*webhook)),
         Added::TopicTaken => Err(Error::Conflict("there is a webhook for this topic already".into())),

@@ -249,11 +249,11 @@ impl Webhooks for Engine {
             if !db.prepare_cached("SELECT 1 FROM tenants WHERE id = ?")?.exists([tenant.as_str()])? {
                 return Ok(None);
             }
-            let sql = "SELECT DISTINCT webhook FROM subscriptions WHERE tenant = ? AND topic IN (?, ?)";
+            let patterns = rows::to_json(&TopicPattern::of(&topic)).map_err(|error| rows::odd(0, error))?;
+            let sql = "SELECT DISTINCT webhook FROM subscriptions
+                       WHERE tenant = ? AND topic IN (SELECT value FROM json_each(?))";
             db.prepare_cached(sql)?
-                .query_map([tenant.as_str(), topic.as_str(), TopicPattern::ALL], |row| {
-                    rows::uuid(row, 0).map(WebhookId)
-                })?
+                .query_map([tenant.as_str(), &patterns], |row| rows::uuid(row, 0).map(WebhookId))?
                 .collect::<rusqlite::Result<Arc<[_]>>>()
                 .map(Some)
         });

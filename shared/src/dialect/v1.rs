@@ -326,12 +326,10 @@ fn topics(fields: &mut Fields, catalogue: &Catalogue) -> Result<Option<Vec<Topic
     if names.is_empty() || names.len() > MAX_LIST {
         return Err(Error::invalid("topics", "must name 1 to 100 topics"));
     }
-    let pattern = |name: String| match name.as_str() {
-        TopicPattern::ALL => Ok(TopicPattern::All),
-        own => catalogue
-            .topic(own)
-            .map(TopicPattern::One)
-            .ok_or_else(|| Error::invalid("topics", format!("no topic is called {name:?}"))),
+    let pattern = |name: String| {
+        let known = || catalogue.topic(&name).map(TopicPattern::One);
+        let pattern = TopicPattern::try_from(name.clone()).ok().or_else(known);
+        pattern.ok_or_else(|| Error::invalid("topics", format!("no topic is called {name:?}")))
     };
     let mut patterns = names.into_iter().map(pattern).collect::<Result<Vec<_>, _>>()?;
     patterns.sort();

@@ -11,6 +11,7 @@ use super::{
 
 on_every_engine!(
     webhooks_match_by_topic_and_by_star,
+    webhooks_match_by_what_is_above_a_topic,
     a_webhook_matches_once,
     a_topic_is_not_its_beginning,
     whatever_their_state_or_dialect,
@@ -36,9 +37,42 @@ async fn webhooks_match_by_topic_and_by_star(world: &World) {
     assert_eq!(matching(world, &tenant, "order.deleted").await.unwrap(), [star]);
 }
 
+async fn webhooks_match_by_what_is_above_a_topic(world: &World) {
+    let store = &*world.store;
+    let (tenant, other) = (kept_tenant(store).await, kept_tenant(store).await);
+    let orders = kept_webhook(store, &tenant, &["order.*"]).await;
+    let items = kept_webhook(store, &tenant, &["order.item.*", "stock.*"]).await.id;
+    let every = kept_webhook(store, &tenant, &["*", "order.*", "order.item.*", "order.item.added"]).await.id;
+    kept_webhook(store, &other, &["order.*"]).await;
+    for (topic, ids) in [
+        ("order.created", &[orders.id, every][..]),
+        ("order.item.added", &[orders.id, items, every]),
+        ("order.item.added.again", &[orders.id, items, every]),
+        ("order_return.created", &[every]),
+        ("orders.created", &[every]),
+        ("stock.changed", &[items, every]),
+        ("a.order.created", &[every]),
+    ] {
+        assert_eq!(matching(world, &tenant, topic).await.unwrap(), ids, "{topic}");
+    }
+    assert_eq!(store.webhook(&tenant, orders.id).await.unwrap(), Some(orders.clone()));
+
+    let fewer = Webhook {
+        topics: patterns(&["order.item.*"]),
+        updated_at: orders.updated_at + secs(1),
+        ..orders.clone()
+    };
+    assert!(store.replace_webhook(&orders, &fewer).await.unwrap());
+    assert_eq!(matching(world, &tenant, "order.created").await.unwrap(), [every]);
+    assert_eq!(matching(world, &tenant, "order.item.added").await.unwrap(), [orders.id, items, every]);
+    assert!(store.remove_webhook(&tenant, orders.id).await.unwrap());
+    assert_eq!(matching(world, &tenant, "order.item.added").await.unwrap(), [items, every]);
+}
+
 async fn a_webhook_matches_once(world: &World) {
     let tenant = kept_tenant(&*world.store).await;
-    let id = kept_webhook(&*world.store, &tenant, &["*", "order.created", "order.created"]).await.id;
+    let id =
+        kept_webhook(&*world.store, &tenant, &["*", "order.*", "order.created", "order.created"]).await.id;
     assert_eq!(matching(world, &tenant, "order.created").await.unwrap(), [id]);
 }
 
