@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use crate::{
     error::Error,
+    filter::Filter,
     model::{
         Attempt, Attributes, CustomTopic, Delivery, DeliveryId, EventId, Format, Header, KeyId, KeyRecord,
-        Payload, Payloads, RedirectUri, Scope, Secret, Tenant, TenantId, Topic, TopicPattern, Webhook,
-        WebhookId,
+        Metadata, Payload, Payloads, RedirectUri, Scope, Secret, Tenant, TenantId, Topic, TopicPattern,
+        Webhook, WebhookId,
     },
     oauth::{ConsentRequest, Decision, Question, Refusal, SentBack, TokenRequest, Tokens},
 };
@@ -184,6 +185,8 @@ pub struct Draft {
     pub url: String,
     /// What it subscribes to.
     pub topics: Vec<TopicPattern>,
+    /// Which of their events it gets; none: all.
+    pub filter: Option<Filter>,
     /// In what form its messages are written.
     pub format: Format,
     /// What its dialect keeps of it for itself.
@@ -199,13 +202,14 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// A webhook with nothing out of the ordinary: unnamed, active, JSON, no headers, no secret.
+    /// A webhook with nothing out of the ordinary: unnamed, active, JSON, no filter, no headers, no secret.
     pub fn new(dialect: &'static str, url: String, topics: Vec<TopicPattern>) -> Self {
         Self {
             dialect,
             name: None,
             url,
             topics,
+            filter: None,
             format: Format::default(),
             attributes: Attributes::new(),
             headers: Vec::new(),
@@ -253,6 +257,8 @@ pub struct Change {
     pub url: Option<String>,
     /// What it subscribes to.
     pub topics: Option<TopicChange>,
+    /// Which of their events it gets; `Some(None)`: all.
+    pub filter: Option<Option<Filter>>,
     /// In what form its messages are written.
     pub format: Option<Format>,
     /// Those of its dialect's attributes that change.
@@ -276,6 +282,8 @@ pub struct NewEvent {
     pub payload: Payload,
     /// What it says to single dialects instead.
     pub payloads: Payloads,
+    /// What is said of it for filters to see, and for nobody else.
+    pub metadata: Metadata,
     /// When it happened.
     pub occurred_at: Option<Timestamp>,
 }

@@ -42,6 +42,7 @@ pub async fn create(
         name: draft.name,
         url: target(ports, &draft.url)?,
         topics: draft.topics,
+        filter: draft.filter,
         format: draft.format,
         attributes: draft.attributes,
         headers: distinct(draft.headers)?,
@@ -162,6 +163,9 @@ pub async fn update(
         }
         if let Some(topics) = &change.topics {
             topics.apply(&mut webhook.topics);
+        }
+        if let Some(filter) = &change.filter {
+            webhook.filter.clone_from(filter);
         }
         if let Some(format) = change.format {
             webhook.format = format;

@@ -9,8 +9,10 @@ use aws_sdk_dynamodb::{
 use futures::future::{try_join, try_join_all};
 use postrider::{
     error::Error,
+    filter::Filter,
     model::{TenantId, Topic, TopicPattern, Webhook, WebhookId},
     operation::PageRequest,
+    ports::Subscribers,
 };
 
 use crate::{
@@ -37,6 +39,15 @@ fn subscription_key(webhook: &Webhook, topic: &TopicPattern) -> Item {
     key(partition(&webhook.tenant), format!("topic#{}#{}", topic.as_str(), webhook.id))
 }
 
+/// What finds a webhook by a topic, with its filter, so that nothing else need be read to know who gets an event.
+fn subscription(webhook: &Webhook, topic: &TopicPattern) -> Item {
+    let mut item = subscription_key(webhook, topic);
+    if let Some(filter) = &webhook.filter {
+        item.insert("filter".into(), text(filter.written().to_string()));
+    }
+    item
+}
+
 /// Writes of subscriptions, as far as they fit a transaction, and the rest.
 pub(crate) struct Split {
     pub(crate) within: Vec<TransactWriteItem>,
@@ -45,14 +56,16 @@ pub(crate) struct Split {
 }
 
 impl Engine {
-    /// What turns one set of subscriptions into another.
-    pub(crate) fn subscriptions(&self, webhook: &Webhook, old: &[TopicPattern]) -> Result<Split, Error> {
+    /// What turns a webhook's subscriptions into those that it is to have. A new filter is written to each of them.
+    pub(crate) fn subscriptions(&self, webhook: &Webhook, old: Option<&Webhook>) -> Result<Split, Error> {
         let table = &self.0.settings.webhooks_table;
         let new: HashSet<_> = webhook.topics.iter().collect();
-        let old: HashSet<_> = old.iter().collect();
+        let same_filter = old.is_some_and(|old| old.filter == webhook.filter);
+        let old: HashSet<_> = old.iter().flat_map(|old| &old.topics).collect();
+        let written: Vec<_> = new.iter().filter(|topic| !(same_filter && old.contains(*topic))).collect();
         let mut split = Split { within: Vec::new(), after: Vec::new(), gone_after: Vec::new() };
-        for topic in new.difference(&old) {
-            let item = subscription_key(webhook, topic);
+        for topic in written {
+            let item = subscription(webhook, topic);
             if split.within.len() < IN_TRANSACTION {
                 let put = Put::builder().table_name(table).set_item(Some(item)).build();
                 split.within.push(TransactWriteItem::builder().put(put.map_err(|_| odd("put"))?).build());
@@ -119,7 +132,7 @@ impl Engine {
         &self,
         tenant: &TenantId,
         topic: &Topic,
-    ) -> Result<Option<Arc<[WebhookId]>>, Error> {
+    ) -> Result<Option<Arc<Subscribers>>, Error> {
         let asked = (tenant.clone(), topic.clone());
         if let Some(known) = self.0.matching.get(&asked) {
             return Ok(known);
@@ -128,22 +141,27 @@ impl Engine {
         let of = async |pattern: String| {
             let prefix = format!("topic#{pattern}#");
             let table = &self.0.settings.webhooks_table;
-            let id = |item: Item| {
-                let sk = item.text("sk")?;
-                sk.rsplit('#').next().and_then(|id| id.parse().ok()).map(Some).ok_or_else(|| odd("sk"))
+            let subscriber = |item: Item| {
+                let id = item.text("sk")?.rsplit('#').next().and_then(|id| id.parse().ok());
+                let filter = match item.get("filter") {
+                    None => None,
+                    Some(_) => Some(self.0.filters.filter(item.text("filter")?)?),
+                };
+                Ok(Some((id.ok_or_else(|| odd("sk"))?, filter)))
             };
-            let found = self.page(table, partition(tenant), &prefix, &PageRequest::all(), id).await?;
-            Ok::<Vec<WebhookId>, Error>(found.items)
+            let found = self.page(table, partition(tenant), &prefix, &PageRequest::all(), subscriber).await?;
+            Ok::<Vec<(WebhookId, Option<Filter>)>, Error>(found.items)
         };
         // A query for each pattern that takes the topic, one more than it has words; with the tenant's record all at
         // once, so it takes as long as one. What is found serves every event of the topic for a second.
         let by_pattern = try_join_all(TopicPattern::of(topic).into_iter().map(of));
         let (meta, by_pattern) = Box::pin(try_join(self.meta(tenant), by_pattern)).await?;
         let found = meta.map(|_| {
-            let mut ids = by_pattern.concat();
-            ids.sort_unstable();
-            ids.dedup();
-            Arc::from(ids)
+            // A webhook that several of its patterns find gets the event once.
+            let mut subscribers = by_pattern.concat();
+            subscribers.sort_unstable_by_key(|(id, _)| *id);
+            subscribers.dedup_by_key(|(id, _)| *id);
+            Arc::new(subscribers.into_iter().collect())
         });
         self.0.matching.put(asked, generation, found.clone());
         Ok(found)

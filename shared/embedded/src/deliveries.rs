@@ -254,7 +254,7 @@ impl Deliveries for Engine {
 mod tests {
     use std::sync::Arc;
 
-    use postrider::model::{Event, Payload, Payloads};
+    use postrider::model::{Event, Metadata, Payload, Payloads};
     use uuid::Uuid;
 
     use super::*;
@@ -271,6 +271,7 @@ mod tests {
             topic: "order.created".parse().unwrap(),
             payload: Payload::null(),
             payloads: Payloads::new(),
+            metadata: Metadata::new(),
             occurred_at: None,
             accepted_at: Timestamp::UNIX_EPOCH,
             webhooks: Arc::from([webhook]),

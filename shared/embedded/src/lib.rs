@@ -28,8 +28,9 @@ use jiff::Timestamp;
 use postrider::{
     catalogue::Catalogue,
     error::Error,
+    filter::Shelf,
     model::{KeyId, KeyRecord, TenantId, Topic, WebhookId},
-    ports::Target,
+    ports::{Subscribers, Target},
     sealing::SealingKey,
 };
 use rusqlite::{Connection, OpenFlags};
@@ -59,7 +60,8 @@ struct Inner {
     catalogue: Generational<(), Arc<Catalogue>>,
     /// When the buckets of keys will be empty.
     buckets: Mutex<HashMap<KeyId, Timestamp>>,
-    matching: Generational<(TenantId, Topic), Option<Arc<[WebhookId]>>>,
+    matching: Generational<(TenantId, Topic), Option<Arc<Subscribers>>>,
+    filters: Shelf,
     targets: Generational<(TenantId, WebhookId), Option<Arc<Target>>>,
     // The last to go: it holds the writer, whose thread closes the file.
     _checkpointer: Checkpointer,
@@ -93,6 +95,7 @@ impl Engine {
             catalogue: Generational::new(16),
             buckets: Mutex::default(),
             matching: Generational::new(10_000),
+            filters: Shelf::default(),
             targets: Generational::new(10_000),
             _checkpointer: checkpointer,
         })))

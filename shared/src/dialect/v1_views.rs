@@ -134,7 +134,7 @@ fn webhook_view(webhook: &Webhook) -> Value {
         webhook.headers.iter().map(|header| (header.name.clone(), json!("[set]"))).collect();
     json!({
         "id": webhook.id, "tenant": webhook.tenant, "dialect": webhook.dialect, "name": webhook.name,
-        "url": webhook.url, "topics": webhook.topics, "headers": headers,
+        "url": webhook.url, "topics": webhook.topics, "filter": webhook.filter, "headers": headers,
         "state": state, "disabled_reason": reason, "signed": !webhook.secrets.is_empty(),
         "created_at": webhook.created_at, "updated_at": webhook.updated_at,
     })

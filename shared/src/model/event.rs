@@ -143,6 +143,8 @@ pub struct Event {
     pub payload: Payload,
     /// What it says to single dialects instead.
     pub payloads: Payloads,
+    /// What its publisher says of it, for filters alone.
+    pub metadata: Metadata,
     /// When it happened, if the publisher said.
     pub occurred_at: Option<Timestamp>,
     /// When we took it.
@@ -161,6 +163,7 @@ impl Event {
     pub fn repeats(&self, other: &Self) -> bool {
         self.topic == other.topic
             && self.occurred_at == other.occurred_at
+            && self.metadata == other.metadata
             && self.payload.means(&other.payload)
             && self.payloads.keys().eq(other.payloads.keys())
             && self.payloads.values().zip(other.payloads.values()).all(|(a, b)| a.means(b))
