@@ -185,6 +185,7 @@ fn needs(operation: &Operation) -> Option<(Scope, Option<&TenantId>)> {
         | Operation::GetTopic(_)
         | Operation::ListWebhooks(..)
         | Operation::GetWebhook(..)
+        | Operation::TryFilter(..)
         | Operation::ListDeliveries(..)
         | Operation::GetDelivery(..) => (Scope::Read, None),
         Operation::CreateWebhook(..)

@@ -14,7 +14,7 @@ use crate::{
     credentials, description,
     dialect::{self, Call, Context, Dialect, Request, Response},
     error::Error,
-    history, oauth,
+    filters, history, oauth,
     operation::{Operation, Outcome},
     ports::{Ports, Post},
     publish, tenants, testing, topics, webhooks,
@@ -175,6 +175,9 @@ async fn perform(ports: &Ports, principal: &Principal, operation: Operation) -> 
         Operation::GetWebhook(asked, which) => webhooks::get(ports, principal, &asked, &which).await,
         Operation::UpdateWebhook(asked, which, change) => {
             webhooks::update(ports, principal, &asked, &which, change).await
+        }
+        Operation::TryFilter(asked, tried, sample) => {
+            filters::try_on(ports, principal, &asked, &tried, *sample).await
         }
         Operation::DeleteWebhook(asked, which) => webhooks::delete(ports, principal, &asked, &which).await,
         Operation::RotateSecret(asked, which) => webhooks::rotate(ports, principal, &asked, &which).await,

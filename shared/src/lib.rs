@@ -5,7 +5,7 @@
 //! - [`operation`]: what every dialect speaks; [`dialect`]: the documented APIs
 //! - [`ports`]: what the use cases need of the world; [`hint`]: what waits in the queue
 //! - [`access`]: who asks, and whether they may; [`oauth`]: how a client gets tokens
-//! - [`door`]: a request from decoding to answer; [`tenants`], [`webhooks`], [`credentials`],
+//! - [`door`]: a request from decoding to answer; [`tenants`], [`webhooks`], [`credentials`], [`filters`],
 //!   [`publish`], [`history`]: the use cases behind it
 //! - [`deliver`]: one attempt; [`sweep`]: what is due or stranded
 //! - [`filter`]: which events a webhook gets
@@ -23,6 +23,7 @@ pub mod dialect;
 pub mod door;
 pub mod error;
 pub mod filter;
+pub mod filters;
 pub mod guard;
 pub mod hint;
 pub mod history;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     error::Error,
-    filter::Filter,
+    filter::{Filter, Miss},
     model::{
         Attempt, Attributes, CustomTopic, Delivery, DeliveryId, EventId, Format, Header, KeyId, KeyRecord,
         Metadata, Payload, Payloads, RedirectUri, Scope, Secret, Tenant, TenantId, Topic, TopicPattern,
@@ -85,6 +85,8 @@ pub enum Operation {
     RotateSecret(Asked, Selector),
     /// Send a webhook a test event at once.
     SendTest(Asked, Selector, TestDraft),
+    /// Say whether a sample would get through a filter, and why not.
+    TryFilter(Asked, Tried, Box<NewEvent>),
     /// Grant the credentials that deliveries authenticate with.
     GrantCredentials {
         /// For whom.
@@ -288,6 +290,15 @@ pub struct NewEvent {
     pub occurred_at: Option<Timestamp>,
 }
 
+/// Which filter is tried.
+#[derive(Debug, Clone)]
+pub enum Tried {
+    /// This one.
+    Filter(Filter),
+    /// A webhook's, with its topics.
+    Webhook(WebhookId),
+}
+
 /// What a test event is to be; nothing said: a sample of what the webhook subscribes to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TestDraft {
@@ -384,6 +395,8 @@ pub enum Outcome {
     SecretRotated(Webhook),
     /// A test event was sent.
     Tested(Box<Tested>),
+    /// What a sample misses; nothing: it would get through.
+    FilterTried(Vec<Miss>),
     /// It is deleted.
     Deleted,
     /// The credentials are in force.

@@ -88,7 +88,7 @@ async fn prepare(
 }
 
 /// The name of an event that its publisher gave none.
-fn new_id(uid: Uuid) -> Result<EventId, Error> {
+pub(crate) fn new_id(uid: Uuid) -> Result<EventId, Error> {
     let id = format!("evt_{}", uid.simple());
     id.parse().map_err(|error| Error::Internal(format!("an event id of ours: {error}")))
 }

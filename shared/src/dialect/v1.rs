@@ -127,7 +127,10 @@ fn operation(request: &Request, catalogue: &Catalogue) -> Result<Operation, Erro
             fields.end()?;
             Ok(Operation::GrantCredentials { asked, id, secret })
         }
-        (_, ["health" | "events" | "credentials"] | ["deliveries", _]) => Err(Error::MethodNotAllowed),
+        ("POST", ["filters", "test"]) => v1_filters::test(request, catalogue),
+        (_, ["health" | "events" | "credentials"] | ["deliveries", _] | ["filters", "test"]) => {
+            Err(Error::MethodNotAllowed)
+        }
         _ => Err(Error::NotFound("path")),
     }
 }

@@ -57,7 +57,7 @@ pub(super) fn publish(body: &[u8], catalogue: &Catalogue) -> Result<Operation, E
     }
 }
 
-fn new_event(raw: &RawValue, catalogue: &Catalogue) -> Result<NewEvent, Error> {
+pub(super) fn new_event(raw: &RawValue, catalogue: &Catalogue) -> Result<NewEvent, Error> {
     let event = match serde_json::from_str::<EventBody<'_>>(raw.get()) {
         // An array of the fields' values would do for serde.
         Ok(event) if raw.get().starts_with('{') => event,

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{Context, Response, answer, v1::write_cursor};
 use crate::{
     error::Error,
+    filter::Miss,
     model::{Delivery, KeyRecord, State, Tenant, Webhook},
     operation::{Outcome, Page, Receipt, Tested, TopicEntry},
 };
@@ -32,6 +33,7 @@ pub(super) fn success(outcome: Outcome) -> Response {
         Outcome::Topics(page) => (StatusCode::OK, page_view(&page, topic_view)),
         Outcome::Topic(topic) => (StatusCode::OK, whole_topic_view(&topic)),
         Outcome::Tested(tested) => (StatusCode::OK, tested_view(&tested)),
+        Outcome::FilterTried(misses) => (StatusCode::OK, misses_view(&misses)),
         Outcome::SessionOpened(_) => (StatusCode::CREATED, json!({})),
         // Of dialects that have OAuth2.
         Outcome::ConsentAsked(_)
@@ -169,6 +171,11 @@ fn delivery_view(delivery: &Delivery, whole: bool) -> Value {
 fn tested_view(tested: &Tested) -> Value {
     let delivered = tested.attempt.failure.is_none();
     json!({ "topic": tested.topic, "delivered": delivered, "attempt": tested.attempt })
+}
+
+fn misses_view(misses: &[Miss]) -> Value {
+    let view = |miss: &Miss| json!({ "path": miss.path, "wanted": miss.wanted, "found": miss.found });
+    json!({ "matches": misses.is_empty(), "misses": misses.iter().map(view).collect::<Vec<_>>() })
 }
 
 fn status_of(error: &Error) -> StatusCode {

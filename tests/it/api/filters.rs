@@ -1,4 +1,4 @@
-//! Filters: what a webhook gets.
+//! Filters: what a webhook gets, and what is said of a sample.
 
 use postrider_tests::{
     receiver::Receiver,
@@ -9,6 +9,10 @@ use serde_json::{Value, json};
 
 async fn published(tenant: &Tenant, event: Value) -> Value {
     tenant.client.post("/v1/events", &event).await.expect(202)["deliveries"].clone()
+}
+
+async fn tried(tenant: &Tenant, body: Value) -> Value {
+    tenant.client.post("/v1/filters/test", &body).await.expect(200)
 }
 
 #[tokio::test]
@@ -92,4 +96,77 @@ async fn a_payload_that_cannot_be_read_is_taken_and_matches_as_if_it_were_not_th
         assert_eq!(answer.await.expect(202)["deliveries"], 1, "{payload}");
     }
     assert!(receiver.wait(2).await.iter().all(|request| request.path == "/topic"));
+}
+
+#[tokio::test]
+async fn a_filter_is_tried_on_a_sample() {
+    let tenant = World::shared().tenant("try").await;
+    let filter =
+        json!({ "topic": [{ "prefix": "order." }], "payload": { "total": [{ "numeric": [">", 100] }] } });
+    let event = |topic: &str, total: Value| json!({ "topic": topic, "payload": { "total": total } });
+    let with = |event: Value| json!({ "filter": filter, "event": event });
+    let matches = json!({ "matches": true, "misses": [] });
+    assert_eq!(tried(&tenant, with(event("order.created", json!(100.5)))).await, matches);
+    // By any API's own name of the topic.
+    assert_eq!(tried(&tenant, with(event("orders/create", json!(100.5)))).await, matches);
+    let total = json!({ "path": "payload.total", "wanted": "a number greater than 100", "found": "9.5" });
+    assert_eq!(
+        tried(&tenant, with(event("order.created", json!(9.5)))).await,
+        json!({ "matches": false, "misses": [total] })
+    );
+    assert_eq!(
+        tried(&tenant, with(json!({ "topic": "stock.changed" }))).await,
+        json!({ "matches": false, "misses": [
+            { "path": "topic", "wanted": "a text that begins with \"order.\"", "found": "\"stock.changed\"" },
+            { "path": "payload.total", "wanted": "a number greater than 100", "found": null },
+        ] })
+    );
+    // All that a filter sees of an event.
+    for (pattern, event) in [
+        (json!({ "tenant": [tenant.id] }), json!({ "topic": "a.b" })),
+        (json!({ "id": ["e-1"] }), json!({ "topic": "a.b", "id": "e-1" })),
+        (json!({ "id": [{ "prefix": "evt_" }] }), json!({ "topic": "a.b" })),
+        (
+            json!({ "occurred_at": [{ "prefix": "2020-02-02T05:" }] }),
+            json!({ "topic": "a.b", "occurred_at": "2020-02-02T12:00:00+07:00" }),
+        ),
+        (json!({ "metadata": { "a": ["b"] } }), json!({ "topic": "a.b", "metadata": { "a": "b" } })),
+    ] {
+        let body = json!({ "filter": pattern, "event": event });
+        assert_eq!(tried(&tenant, body).await, matches, "{pattern}");
+    }
+    assert_eq!(tenant.client.get("/v1/webhooks").await.expect(200)["data"], json!([]));
+}
+
+#[tokio::test]
+async fn a_webhooks_filter_is_tried_with_its_topics() {
+    let tenant = World::shared().tenant("try-webhook").await;
+    let webhook = tenant.webhook("https://example.com/", &["order.*", "stock.changed"]).await;
+    let id = text(&webhook, "id");
+    let with = |event: Value| json!({ "webhook": id, "event": event });
+    assert_eq!(tried(&tenant, with(json!({ "topic": "order.paid" }))).await["matches"], true);
+    let subscribed = json!({
+        "path": "topic", "wanted": "what the webhook subscribes to: stock.changed, order.*", "found": "\"a.b\"",
+    });
+    assert_eq!(tried(&tenant, with(json!({ "topic": "a.b" }))).await["misses"], json!([subscribed]));
+    let change = json!({ "filter": { "payload": { "state": ["paid"] } } });
+    tenant.client.patch(&format!("/v1/webhooks/{id}"), &change).await.expect(200);
+    let unpaid = tried(&tenant, with(json!({ "topic": "order.paid", "payload": { "state": "new" } }))).await;
+    assert_eq!(
+        unpaid["misses"],
+        json!([{ "path": "payload.state", "wanted": "\"paid\"", "found": "\"new\"" }])
+    );
+    // With the operator's key the tenant is named, in the body or in the event.
+    for body in [
+        json!({ "tenant": tenant.id, "webhook": id, "event": { "topic": "a.b" } }),
+        json!({ "webhook": id, "event": { "topic": "a.b", "tenant": tenant.id } }),
+    ] {
+        assert_eq!(tenant.operator.post("/v1/filters/test", &body).await.expect(200)["matches"], false);
+    }
+    let reader = tenant.client.bearer(&tenant.new_key(&json!({ "scopes": ["read"] })).await);
+    reader.post("/v1/filters/test", &with(json!({ "topic": "a.b" }))).await.expect(200);
+    let publisher = tenant.client.bearer(&tenant.new_key(&json!({ "scopes": ["publish"] })).await);
+    publisher.post("/v1/filters/test", &with(json!({ "topic": "a.b" }))).await.expect(403);
+    let unknown = json!({ "webhook": format!("wh_{:032x}", 1), "event": { "topic": "a.b" } });
+    tenant.client.post("/v1/filters/test", &unknown).await.expect(404);
 }
