@@ -25,6 +25,20 @@ fn the_published_examples_match_as_they_should() {
 }
 
 #[test]
+fn each_row_of_the_page_is_so() {
+    let page = include_str!("../../../docs/filters.md");
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `{")).collect();
+    assert!(rows.len() > 20);
+    for row in rows {
+        let cells: Vec<Value> =
+            row.split('`').skip(1).step_by(2).map(|cell| serde_json::from_str(cell).unwrap()).collect();
+        let [pattern, taken, refused] = cells.as_slice() else { panic!("{row}") };
+        let filter = Filter::of_events(pattern).unwrap();
+        assert!(filter.matches(taken) && !filter.matches(refused), "{row}");
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_pattern_is_said_with_its_path() {
     let deep = |levels: usize| (1..levels).fold(json!(["x"]), |inner, _| json!({ "a": inner }));
     let two = json!({ "$or": [{ "x": [1] }, { "y": [1] }] });
