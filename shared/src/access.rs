@@ -187,6 +187,7 @@ fn needs(operation: &Operation) -> Option<(Scope, Option<&TenantId>)> {
         | Operation::GetWebhook(..)
         | Operation::CountParked(..)
         | Operation::GetHealth(..)
+        | Operation::TryFilter(..)
         | Operation::ListDeliveries(..)
         | Operation::GetDelivery(..) => (Scope::Read, None),
         Operation::CreateWebhook(..)

@@ -76,7 +76,8 @@ impl Catalogue {
     pub fn own_pattern<'a>(&'a self, dialect: &dyn Dialect, pattern: &'a TopicPattern) -> &'a str {
         match pattern {
             TopicPattern::One(topic) => self.own_name(dialect, topic).unwrap_or(topic.as_str()),
-            TopicPattern::All => TopicPattern::ALL,
+            // No dialect has words of its own for these.
+            TopicPattern::All | TopicPattern::Under(_) => pattern.as_str(),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{
     credentials, description,
     dialect::{self, Call, Context, Dialect, Request, Response},
     error::Error,
-    health, history, oauth,
+    filters, health, history, oauth,
     operation::{Operation, Outcome},
     parked,
     ports::{Ports, Post},
@@ -176,6 +176,9 @@ async fn perform(ports: &Ports, principal: &Principal, operation: Operation) -> 
         Operation::GetWebhook(asked, which) => webhooks::get(ports, principal, &asked, &which).await,
         Operation::UpdateWebhook(asked, which, change) => {
             webhooks::update(ports, principal, &asked, &which, change).await
+        }
+        Operation::TryFilter(asked, tried, sample) => {
+            filters::try_on(ports, principal, &asked, &tried, *sample).await
         }
         Operation::DeleteWebhook(asked, which) => webhooks::delete(ports, principal, &asked, &which).await,
         Operation::GetHealth(asked, which) => health::get(ports, principal, &asked, &which).await,

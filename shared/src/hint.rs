@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 use crate::{
     error::Error,
     model::{
-        Delivery, DeliveryId, DeliveryState, Event, EventId, Payload, Payloads, TenantId, Topic, WebhookId,
+        Delivery, DeliveryId, DeliveryState, Event, EventId, Metadata, Payload, Payloads, TenantId, Topic,
+        WebhookId,
     },
 };
 
@@ -86,6 +87,7 @@ impl Hint {
             topic: event.topic.clone(),
             payload,
             payloads: event.payloads.clone(),
+            metadata: event.metadata.clone(),
             occurred_at: event.occurred_at,
             accepted_at: event.accepted_at,
         });
@@ -125,6 +127,7 @@ impl Hint {
                 topic: inline.topic,
                 payload: Payload::from_raw(inline.payload),
                 payloads: inline.payloads,
+                metadata: inline.metadata,
                 occurred_at: inline.occurred_at,
                 accepted_at: inline.accepted_at,
                 webhooks: Arc::from([hint.delivery.webhook]),
@@ -158,6 +161,8 @@ struct Inline<'a> {
     payload: &'a RawValue,
     #[serde(default, skip_serializing_if = "Payloads::is_empty")]
     payloads: Payloads,
+    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    metadata: Metadata,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     occurred_at: Option<Timestamp>,
     accepted_at: Timestamp,
@@ -178,6 +183,7 @@ mod tests {
             topic: "order.created".parse().unwrap(),
             payload: Payload::from_store(&br#"{"n":1.10}"#[..]),
             payloads: [("sapo".to_owned(), Payload::from_store(&b"[1.10 ]"[..]))].into(),
+            metadata: [("channel".to_owned(), "web".to_owned())].into(),
             occurred_at: None,
             accepted_at: Timestamp::UNIX_EPOCH,
             webhooks: Arc::from([webhook]),

@@ -5,9 +5,10 @@
 //! - [`operation`]: what every dialect speaks; [`dialect`]: the documented APIs
 //! - [`ports`]: what the use cases need of the world; [`hint`]: what waits in the queue
 //! - [`access`]: who asks, and whether they may; [`oauth`]: how a client gets tokens
-//! - [`door`]: a request from decoding to answer; [`tenants`], [`webhooks`], [`credentials`], [`publish`],
-//!   [`history`]: the use cases behind it
+//! - [`door`]: a request from decoding to answer; [`tenants`], [`webhooks`], [`credentials`], [`filters`],
+//!   [`publish`], [`history`]: the use cases behind it
 //! - [`deliver`]: one attempt; [`sweep`]: what is due or stranded
+//! - [`filter`]: which events a webhook gets
 //! - [`guard`], [`retry`], [`verdict`], [`signing`], [`sealing`], [`bucket`]: pure rules
 //!
 //! There is no I/O here, no clock, no environment and no AWS: time and chance are arguments.
@@ -21,6 +22,8 @@ pub mod description;
 pub mod dialect;
 pub mod door;
 pub mod error;
+pub mod filter;
+pub mod filters;
 pub mod guard;
 pub mod health;
 pub mod hint;

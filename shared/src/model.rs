@@ -11,11 +11,13 @@ mod topic;
 mod webhook;
 
 pub use delivery::{Attempt, Delivery, DeliveryState, Failure, Phases, Reply};
-pub use event::{Event, MAX_DEPTH, MAX_PAYLOAD, Payload, Payloads};
+pub use event::{
+    Event, MAX_DEPTH, MAX_METADATA, MAX_METADATA_BYTES, MAX_PAYLOAD, Metadata, Payload, Payloads,
+};
 pub use grant::{Challenge, Code, Grant, RedirectUri};
 pub use health::{BREAKER, Health};
 pub use ids::{BadId, DeliveryId, EventId, KeyId, TenantId, WebhookId};
 pub use secret::{Credentials, KeyHash, Secret, SigningSecret};
 pub use tenant::{KeyRecord, Scope, Tenant};
-pub use topic::{CustomTopic, Topic, TopicPattern};
+pub use topic::{Branch, CustomTopic, Topic, TopicPattern};
 pub use webhook::{Attributes, Format, Header, State, Tally, TargetUrl, Webhook};

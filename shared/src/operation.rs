@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use crate::{
     error::Error,
+    filter::{Filter, Miss},
     model::{
         Attempt, Attributes, CustomTopic, Delivery, DeliveryId, EventId, Format, Header, Health, KeyId,
-        KeyRecord, Payload, Payloads, RedirectUri, Scope, Secret, Tenant, TenantId, Topic, TopicPattern,
-        Webhook, WebhookId,
+        KeyRecord, Metadata, Payload, Payloads, RedirectUri, Scope, Secret, Tenant, TenantId, Topic,
+        TopicPattern, Webhook, WebhookId,
     },
     oauth::{ConsentRequest, Decision, Question, Refusal, SentBack, TokenRequest, Tokens},
 };
@@ -90,6 +91,8 @@ pub enum Operation {
     CountParked(Asked, Selector),
     /// Give up what is parked for a webhook.
     Discard(Asked, Selector),
+    /// Say whether a sample would get through a filter, and why not.
+    TryFilter(Asked, Tried, Box<NewEvent>),
     /// Grant the credentials that deliveries authenticate with.
     GrantCredentials {
         /// For whom.
@@ -190,6 +193,8 @@ pub struct Draft {
     pub url: String,
     /// What it subscribes to.
     pub topics: Vec<TopicPattern>,
+    /// Which of their events it gets; none: all.
+    pub filter: Option<Filter>,
     /// In what form its messages are written.
     pub format: Format,
     /// What its dialect keeps of it for itself.
@@ -205,13 +210,14 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// A webhook with nothing out of the ordinary: unnamed, active, JSON, no headers, no secret.
+    /// A webhook with nothing out of the ordinary: unnamed, active, JSON, no filter, no headers, no secret.
     pub fn new(dialect: &'static str, url: String, topics: Vec<TopicPattern>) -> Self {
         Self {
             dialect,
             name: None,
             url,
             topics,
+            filter: None,
             format: Format::default(),
             attributes: Attributes::new(),
             headers: Vec::new(),
@@ -259,6 +265,8 @@ pub struct Change {
     pub url: Option<String>,
     /// What it subscribes to.
     pub topics: Option<TopicChange>,
+    /// Which of their events it gets; `Some(None)`: all.
+    pub filter: Option<Option<Filter>>,
     /// In what form its messages are written.
     pub format: Option<Format>,
     /// Those of its dialect's attributes that change.
@@ -282,8 +290,19 @@ pub struct NewEvent {
     pub payload: Payload,
     /// What it says to single dialects instead.
     pub payloads: Payloads,
+    /// What is said of it for filters to see, and for nobody else.
+    pub metadata: Metadata,
     /// When it happened.
     pub occurred_at: Option<Timestamp>,
+}
+
+/// Which filter is tried.
+#[derive(Debug, Clone)]
+pub enum Tried {
+    /// This one.
+    Filter(Filter),
+    /// A webhook's, with its topics.
+    Webhook(WebhookId),
 }
 
 /// What a test event is to be; nothing said: a sample of what the webhook subscribes to.
@@ -388,6 +407,8 @@ pub enum Outcome {
     Discarded(usize),
     /// A test event was sent.
     Tested(Box<Tested>),
+    /// What a sample misses; nothing: it would get through.
+    FilterTried(Vec<Miss>),
     /// It is deleted.
     Deleted,
     /// The credentials are in force.

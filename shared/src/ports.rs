@@ -16,6 +16,7 @@ use crate::{
     bucket::{Bucket, Poured},
     catalogue::Catalogue,
     error::Error,
+    filter::Filter,
     hint::Hint,
     model::{
         Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, Health, KeyHash, KeyId, KeyRecord,
@@ -120,6 +121,28 @@ pub struct Target {
     pub credentials: Option<Credentials>,
 }
 
+/// The webhooks that events of a topic go to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Subscribers {
+    /// Those that get every one of them.
+    pub all: Arc<[WebhookId]>,
+    /// Those that get what their filter takes.
+    pub choosy: Vec<(WebhookId, Filter)>,
+}
+
+impl FromIterator<(WebhookId, Option<Filter>)> for Subscribers {
+    fn from_iter<I: IntoIterator<Item = (WebhookId, Option<Filter>)>>(found: I) -> Self {
+        let (mut all, mut choosy) = (Vec::new(), Vec::new());
+        for (id, filter) in found {
+            match filter {
+                None => all.push(id),
+                Some(filter) => choosy.push((id, filter)),
+            }
+        }
+        Self { all: all.into(), choosy }
+    }
+}
+
 /// Tenants and their webhooks.
 #[async_trait]
 pub trait Webhooks: Send + Sync {
@@ -157,8 +180,9 @@ pub trait Webhooks: Send + Sync {
     /// Deletes a webhook; false: there is none.
     async fn remove_webhook(&self, tenant: &TenantId, id: WebhookId) -> Result<bool, Error>;
 
-    /// The webhooks that an event of this topic goes to, in whatever state; none: there is no such tenant.
-    async fn matching(&self, tenant: &TenantId, topic: &Topic) -> Result<Option<Arc<[WebhookId]>>, Error>;
+    /// The webhooks that events of this topic go to, in whatever state, with their filters; none: there is no such
+    /// tenant.
+    async fn matching(&self, tenant: &TenantId, topic: &Topic) -> Result<Option<Arc<Subscribers>>, Error>;
     /// The dialects in which some of the tenant's webhooks are; of those that are gone, nothing.
     async fn dialects(&self, tenant: &TenantId, ids: &[WebhookId]) -> Result<BTreeSet<String>, Error>;
     /// A webhook with what a delivery to it needs. An engine may answer from a cache of a few seconds.

@@ -3,16 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 use crate::{
     access::Principal,
     catalogue::Catalogue,
     dialect::{self, Dialect},
     error::Error,
+    filter::Judged,
     hint::Hint,
-    model::{Event, EventId},
+    model::{Event, EventId, WebhookId},
     operation::{NewEvent, Receipt},
-    ports::{Accepted, Ports, Sending},
+    ports::{Accepted, Ports, Sending, Subscribers},
 };
 
 /// When an event that was published before is queued again. The publish that accepted it may have died before
@@ -61,30 +63,55 @@ async fn prepare(
     place: i64,
 ) -> Result<Event, Error> {
     let tenant = principal.tenant_for(new.tenant.as_ref())?;
-    let webhooks = ports.store.matching(&tenant, &new.topic).await?.ok_or(Error::NotFound("tenant"))?;
+    let subscribers = ports.store.matching(&tenant, &new.topic).await?.ok_or(Error::NotFound("tenant"))?;
     let catalogue = ports.store.catalogue().await?;
     catalogue.check(&new.topic, &new.payload)?;
     // Those of one batch sort as they came: their numbers are a microsecond apart.
     let uid = ports.dice.uuid(now + SignedDuration::from_micros(place));
     let id = match new.id {
         Some(id) => id,
-        None => format!("evt_{}", uid.simple())
-            .parse::<EventId>()
-            .map_err(|error| Error::Internal(format!("an event id of ours: {error}")))?,
+        None => new_id(uid)?,
     };
-    let event = Event {
+    let mut event = Event {
         tenant,
         id,
         uid,
         topic: new.topic,
         payload: new.payload,
         payloads: new.payloads,
+        metadata: new.metadata,
         occurred_at: new.occurred_at,
         accepted_at: now,
-        webhooks,
+        webhooks: subscribers.all.clone(),
     };
+    choose(&subscribers, &mut event);
     see_to_needs(ports, &catalogue, &event).await?;
     Ok(event)
+}
+
+/// The name of an event that its publisher gave none.
+pub(crate) fn new_id(uid: Uuid) -> Result<EventId, Error> {
+    let id = format!("evt_{}", uid.simple());
+    id.parse().map_err(|error| Error::Internal(format!("an event id of ours: {error}")))
+}
+
+/// Adds the webhooks whose filters take an event. Its payload is read for them alone, and once for all of them.
+fn choose(subscribers: &Subscribers, event: &mut Event) {
+    if subscribers.choosy.is_empty() {
+        return;
+    }
+    let judged = Judged {
+        topic: &event.topic,
+        tenant: &event.tenant,
+        id: &event.id,
+        occurred_at: event.occurred_at.unwrap_or(event.accepted_at),
+        payload: &event.payload,
+        metadata: &event.metadata,
+    };
+    let seen = judged.seen();
+    let takers = subscribers.choosy.iter().filter(|(_, filter)| filter.matches(&seen));
+    let webhooks: Vec<WebhookId> = subscribers.all.iter().copied().chain(takers.map(|(id, _)| *id)).collect();
+    event.webhooks = webhooks.into();
 }
 
 /// Refuses an event of which a webhook's dialect could make no message. Which dialects a tenant's webhooks are in

@@ -6,10 +6,11 @@ use serde_json::json;
 
 use crate::{
     access::Principal,
+    catalogue::Catalogue,
     deliver,
     dialect::{self, Dialect, Posting},
     error::Error,
-    model::{DeliveryId, Event, Payload, Payloads, Topic, TopicPattern, Webhook},
+    model::{DeliveryId, Event, Metadata, Payload, Payloads, Topic, TopicPattern, Webhook},
     operation::{Asked, Outcome, Selector, TestDraft, Tested},
     ports::{Ports, Post, Target},
     verdict, webhooks,
@@ -38,7 +39,7 @@ pub async fn send(
     };
     let dialect = dialect::named(&webhook.dialect)?;
     let catalogue = ports.store.catalogue().await?;
-    let topic = draft.topic.map_or_else(|| topic_for(dialect, &webhook), Ok)?;
+    let topic = draft.topic.map_or_else(|| topic_for(dialect, &catalogue, &webhook), Ok)?;
     let sample = catalogue.sample(dialect, &topic).unwrap_or_else(|| json!({}));
     let event = event(ports, &webhook, topic, &sample)?;
     let target = Target { webhook, credentials };
@@ -61,16 +62,19 @@ pub async fn send(
 }
 
 /// The dialect's own kind of test, or else the first topic of the webhook.
-fn topic_for(dialect: &dyn Dialect, webhook: &Webhook) -> Result<Topic, Error> {
+fn topic_for(dialect: &dyn Dialect, catalogue: &Catalogue, webhook: &Webhook) -> Result<Topic, Error> {
     if let Some(topic) = dialect.test_topic() {
         return Ok(topic);
     }
-    match webhook.topics.first() {
-        Some(TopicPattern::One(topic)) => Ok(topic.clone()),
-        Some(TopicPattern::All) | None => {
-            PING.parse().map_err(|error| Error::Internal(format!("a topic of ours: {error}")))
+    let known = match webhook.topics.first() {
+        Some(TopicPattern::One(topic)) => Some(topic),
+        Some(under @ TopicPattern::Under(_)) => {
+            catalogue.own_names(dialect).map(|(topic, _)| topic).find(|topic| under.takes(topic))
         }
-    }
+        Some(TopicPattern::All) | None => None,
+    };
+    let ping = || PING.parse().map_err(|error| Error::Internal(format!("a topic of ours: {error}")));
+    known.map_or_else(ping, |topic| Ok(topic.clone()))
 }
 
 fn event(ports: &Ports, webhook: &Webhook, topic: Topic, sample: &serde_json::Value) -> Result<Event, Error> {
@@ -84,6 +88,7 @@ fn event(ports: &Ports, webhook: &Webhook, topic: Topic, sample: &serde_json::Va
         topic,
         payload: Payload::from_store(sample.to_string()),
         payloads: Payloads::new(),
+        metadata: Metadata::new(),
         occurred_at: Some(now),
         accepted_at: now,
         webhooks: Arc::from([webhook.id]),

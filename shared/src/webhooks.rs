@@ -43,6 +43,7 @@ pub async fn create(
         name: draft.name,
         url: target(ports, &draft.url)?,
         topics: draft.topics,
+        filter: draft.filter,
         format: draft.format,
         attributes: draft.attributes,
         headers: distinct(draft.headers)?,
@@ -55,6 +56,10 @@ pub async fn create(
     refuse_twin(ports, &webhook).await?;
     let quota = ports.policy.webhooks_per_tenant;
     let exclusive = dialect::named(draft.dialect)?.is_exclusive();
+    if exclusive && webhook.topics.iter().any(|topic| !matches!(topic, TopicPattern::One(_))) {
+        // Who holds a topic is looked up by its name.
+        return Err(Error::invalid("topics", "must be single topics: in this API they are a webhook's name"));
+    }
     match ports.store.add_webhook(&webhook, exclusive, quota).await? {
         Added::Webhook(webhook) => Ok(Outcome::WebhookCreated(*webhook)),
         Added::TopicTaken => Err(Error::Conflict("there is a webhook for this topic already".into())),
@@ -159,6 +164,9 @@ pub async fn update(
         }
         if let Some(topics) = &change.topics {
             topics.apply(&mut webhook.topics);
+        }
+        if let Some(filter) = &change.filter {
+            webhook.filter.clone_from(filter);
         }
         if let Some(format) = change.format {
             webhook.format = format;

@@ -2,6 +2,7 @@
 
 mod deliveries;
 mod events;
+mod filters;
 mod keys;
 pub(crate) mod paging;
 mod tenants;

@@ -86,6 +86,7 @@ fn what_the_dialects_serve_is_in_the_template() {
         "tenants",
         "keys",
         "events",
+        "filters",
         "deliveries",
         "health",
         "secret",

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use postrider::{
     error::Error,
     hint::Hint,
-    model::{Event, EventId, Payload, Payloads, TenantId, WebhookId},
+    model::{Event, EventId, Metadata, Payload, Payloads, TenantId, WebhookId},
     operation::{Page, PageRequest},
     ports::{Accepted, Events, Queue, Sending},
 };
@@ -49,6 +49,10 @@ fn item(event: &Event) -> Result<Item, Error> {
         let payloads = serde_json::to_string(&event.payloads).map_err(|_| odd("payloads"))?;
         item.insert("payloads".into(), text(payloads));
     }
+    if !event.metadata.is_empty() {
+        let metadata = serde_json::to_string(&event.metadata).map_err(|_| odd("metadata"))?;
+        item.insert("metadata".into(), text(metadata));
+    }
     if let Some(time) = event.occurred_at {
         item.insert("occurred_at".into(), micros(time));
     }
@@ -70,6 +74,10 @@ fn event(item: &Item) -> Result<Event, Error> {
         payloads: match item.get("payloads") {
             None => Payloads::new(),
             Some(_) => serde_json::from_str(item.text("payloads")?).map_err(|_| odd("payloads"))?,
+        },
+        metadata: match item.get("metadata") {
+            None => Metadata::new(),
+            Some(_) => serde_json::from_str(item.text("metadata")?).map_err(|_| odd("metadata"))?,
         },
         occurred_at: item.maybe_time("occurred_at")?,
         accepted_at: item.time("accepted_at")?,

@@ -28,8 +28,9 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use postrider::{
     catalogue::Catalogue,
     error::Error,
+    filter::Shelf,
     model::{Health, KeyId, KeyRecord, TenantId, Topic, WebhookId},
-    ports::{Ports, Target},
+    ports::{Ports, Subscribers, Target},
 };
 use postrider_lambda::{Settings, SystemClock, SystemDice};
 
@@ -57,7 +58,8 @@ struct Inner {
     sealer: Sealer,
     keys: Brief<KeyId, Option<KeyRecord>>,
     catalogue: Brief<(), Arc<Catalogue>>,
-    matching: Brief<(TenantId, Topic), Option<Arc<[WebhookId]>>>,
+    matching: Brief<(TenantId, Topic), Option<Arc<Subscribers>>>,
+    filters: Shelf,
     targets: Brief<(TenantId, WebhookId), Option<Arc<Target>>>,
     healths: Brief<(TenantId, WebhookId), Health>,
 }
@@ -82,6 +84,7 @@ impl Engine {
             keys: Brief::new(KEYS_KEPT),
             catalogue: Brief::new(CATALOGUE_KEPT),
             matching: Brief::new(MATCHING_KEPT),
+            filters: Shelf::default(),
             targets: Brief::new(TARGETS_KEPT),
             healths: Brief::new(TARGETS_KEPT),
         }))

@@ -1,4 +1,5 @@
-//! Who gets a topic: `topic#NAME#W` beside each webhook, and `holder#DIALECT#NAME` where one webhook alone may.
+//! Who gets a topic: `topic#NAME#W` beside each webhook, with its filter, and `holder#DIALECT#NAME` where one webhook
+//! alone may.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -6,11 +7,13 @@ use aws_sdk_dynamodb::{
     operation::transact_write_items::TransactWriteItemsError,
     types::{Delete, Put, PutRequest, TransactWriteItem, WriteRequest},
 };
-use futures::future::try_join3;
+use futures::future::{try_join, try_join_all};
 use postrider::{
     error::Error,
+    filter::Filter,
     model::{TenantId, Topic, TopicPattern, Webhook, WebhookId},
     operation::PageRequest,
+    ports::Subscribers,
 };
 
 use crate::{
@@ -21,7 +24,8 @@ use crate::{
 };
 
 /// Subscriptions that are written in the transaction of their webhook. A transaction takes 100 items; the few
-/// that are beyond it follow before anybody is answered.
+/// that are beyond it follow before anybody is answered. With the longest filters it is some 400 KB, of the 4 MB that it
+/// may have.
 const IN_TRANSACTION: usize = 90;
 /// How often a transaction is tried that conflicts with another.
 const TRIES: u32 = 8;
@@ -37,6 +41,15 @@ fn subscription_key(webhook: &Webhook, topic: &TopicPattern) -> Item {
     key(partition(&webhook.tenant), format!("topic#{}#{}", topic.as_str(), webhook.id))
 }
 
+/// What finds a webhook by a topic, with its filter, so that nothing else need be read to know who gets an event.
+fn subscription(webhook: &Webhook, topic: &TopicPattern) -> Item {
+    let mut item = subscription_key(webhook, topic);
+    if let Some(filter) = &webhook.filter {
+        item.insert("filter".into(), text(filter.written().to_string()));
+    }
+    item
+}
+
 /// Writes of subscriptions, as far as they fit a transaction, and the rest.
 pub(crate) struct Split {
     pub(crate) within: Vec<TransactWriteItem>,
@@ -45,14 +58,16 @@ pub(crate) struct Split {
 }
 
 impl Engine {
-    /// What turns one set of subscriptions into another.
-    pub(crate) fn subscriptions(&self, webhook: &Webhook, old: &[TopicPattern]) -> Result<Split, Error> {
+    /// What turns a webhook's subscriptions into those that it is to have. A new filter is written to each of them.
+    pub(crate) fn subscriptions(&self, webhook: &Webhook, old: Option<&Webhook>) -> Result<Split, Error> {
         let table = &self.0.settings.webhooks_table;
         let new: HashSet<_> = webhook.topics.iter().collect();
-        let old: HashSet<_> = old.iter().collect();
+        let same_filter = old.is_some_and(|old| old.filter == webhook.filter);
+        let old: HashSet<_> = old.iter().flat_map(|old| &old.topics).collect();
+        let written: Vec<_> = new.iter().filter(|topic| !(same_filter && old.contains(*topic))).collect();
         let mut split = Split { within: Vec::new(), after: Vec::new(), gone_after: Vec::new() };
-        for topic in new.difference(&old) {
-            let item = subscription_key(webhook, topic);
+        for topic in written {
+            let item = subscription(webhook, topic);
             if split.within.len() < IN_TRANSACTION {
                 let put = Put::builder().table_name(table).set_item(Some(item)).build();
                 split.within.push(TransactWriteItem::builder().put(put.map_err(|_| odd("put"))?).build());
@@ -119,30 +134,36 @@ impl Engine {
         &self,
         tenant: &TenantId,
         topic: &Topic,
-    ) -> Result<Option<Arc<[WebhookId]>>, Error> {
+    ) -> Result<Option<Arc<Subscribers>>, Error> {
         let asked = (tenant.clone(), topic.clone());
         if let Some(known) = self.0.matching.get(&asked) {
             return Ok(known);
         }
         let generation = self.0.matching.generation();
-        let of = async |pattern: &str| {
+        let of = async |pattern: String| {
             let prefix = format!("topic#{pattern}#");
             let table = &self.0.settings.webhooks_table;
-            let id = |item: Item| {
-                let sk = item.text("sk")?;
-                sk.rsplit('#').next().and_then(|id| id.parse().ok()).map(Some).ok_or_else(|| odd("sk"))
+            let subscriber = |item: Item| {
+                let id = item.text("sk")?.rsplit('#').next().and_then(|id| id.parse().ok());
+                let filter = match item.get("filter") {
+                    None => None,
+                    Some(_) => Some(self.0.filters.filter(item.text("filter")?)?),
+                };
+                Ok(Some((id.ok_or_else(|| odd("sk"))?, filter)))
             };
-            let found = self.page(table, partition(tenant), &prefix, &PageRequest::all(), id).await?;
-            Ok::<Vec<WebhookId>, Error>(found.items)
+            let found = self.page(table, partition(tenant), &prefix, &PageRequest::all(), subscriber).await?;
+            Ok::<Vec<(WebhookId, Option<Filter>)>, Error>(found.items)
         };
-        let (meta, one, all) =
-            Box::pin(try_join3(self.meta(tenant), of(topic.as_str()), of(TopicPattern::ALL))).await?;
+        // A query for each pattern that takes the topic, one more than it has words; with the tenant's record all at
+        // once, so it takes as long as one. What is found serves every event of the topic for a second.
+        let by_pattern = try_join_all(TopicPattern::of(topic).into_iter().map(of));
+        let (meta, by_pattern) = Box::pin(try_join(self.meta(tenant), by_pattern)).await?;
         let found = meta.map(|_| {
-            let mut ids = one;
-            ids.extend(all);
-            ids.sort_unstable();
-            ids.dedup();
-            Arc::from(ids)
+            // A webhook that several of its patterns find gets the event once.
+            let mut subscribers = by_pattern.concat();
+            subscribers.sort_unstable_by_key(|(id, _)| *id);
+            subscribers.dedup_by_key(|(id, _)| *id);
+            Arc::new(subscribers.into_iter().collect())
         });
         self.0.matching.put(asked, generation, found.clone());
         Ok(found)

@@ -8,7 +8,7 @@ use postrider::{
     error::Error,
     model::{Credentials, Health, State, Tenant, TenantId, Topic, Webhook, WebhookId},
     operation::{Page, PageRequest},
-    ports::{Added, Target, Webhooks},
+    ports::{Added, Subscribers, Target, Webhooks},
 };
 
 use crate::{
@@ -95,7 +95,7 @@ impl Engine {
             let put = Put::builder().table_name(table).set_item(Some(item)).build();
             writes.push(TransactWriteItem::builder().put(put.map_err(|_| odd("put"))?).build());
         }
-        let split = self.subscriptions(webhook, &[])?;
+        let split = self.subscriptions(webhook, None)?;
         writes.extend(split.within);
         let holders = writes.len();
         if exclusive {
@@ -214,7 +214,7 @@ impl Webhooks for Engine {
             .expression_attribute_values(":old", text(old.updated_at.to_string()));
         let update = update.build().map_err(|_| odd("update"))?;
         let mut writes = vec![TransactWriteItem::builder().update(update).build()];
-        let split = self.subscriptions(new, &old.topics)?;
+        let split = self.subscriptions(new, Some(old))?;
         writes.extend(split.within);
         let done = self.transact(writes, "changing a webhook").await;
         self.void_webhooks();
@@ -251,8 +251,8 @@ impl Webhooks for Engine {
         for topic in webhook.topics.iter().filter(|_| holds) {
             writes.push(self.delete(holder_key(tenant, &webhook.dialect, topic.as_str()))?);
         }
-        let old = webhook.topics.clone();
-        let split = self.subscriptions(&Webhook { topics: Vec::new(), ..webhook }, &old)?;
+        let without = Webhook { topics: Vec::new(), ..webhook.clone() };
+        let split = self.subscriptions(&without, Some(&webhook))?;
         writes.extend(split.within);
         let done = self.transact(writes, "deleting a webhook").await;
         self.void_webhooks();
@@ -261,7 +261,7 @@ impl Webhooks for Engine {
         Ok(done)
     }
 
-    async fn matching(&self, tenant: &TenantId, topic: &Topic) -> Result<Option<Arc<[WebhookId]>>, Error> {
+    async fn matching(&self, tenant: &TenantId, topic: &Topic) -> Result<Option<Arc<Subscribers>>, Error> {
         self.subscribed(tenant, topic).await
     }
 

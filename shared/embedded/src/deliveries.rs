@@ -311,7 +311,7 @@ impl Deliveries for Engine {
 mod tests {
     use std::sync::Arc;
 
-    use postrider::model::{Event, Payload, Payloads};
+    use postrider::model::{Event, Metadata, Payload, Payloads};
     use uuid::Uuid;
 
     use super::*;
@@ -328,6 +328,7 @@ mod tests {
             topic: "order.created".parse().unwrap(),
             payload: Payload::null(),
             payloads: Payloads::new(),
+            metadata: Metadata::new(),
             occurred_at: None,
             accepted_at: Timestamp::UNIX_EPOCH,
             webhooks: Arc::from([webhook]),

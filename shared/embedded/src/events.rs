@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use postrider::{
     error::Error,
     hint::Hint,
-    model::{Event, EventId, Payload, Payloads, TenantId, WebhookId},
+    model::{Event, EventId, Metadata, Payload, Payloads, TenantId, WebhookId},
     operation::{Page, PageRequest},
     ports::{Accepted, Events, Sending},
 };
@@ -21,7 +21,8 @@ use crate::{
     rows,
 };
 
-const COLUMNS: &str = "tenant, id, uid, topic, occurred_at, accepted_at, webhooks, payload, payloads";
+const COLUMNS: &str =
+    "tenant, id, uid, topic, occurred_at, accepted_at, webhooks, payload, payloads, metadata";
 const SWEPT_UNTIL: &str = "swept_until";
 
 /// The newest events, so that their first deliveries read nothing: some 16 MiB of them. Events never change.
@@ -46,7 +47,8 @@ impl Weighter<(TenantId, EventId), Arc<Event>> for Weight {
     fn weight(&self, _: &(TenantId, EventId), event: &Arc<Event>) -> u64 {
         // What an entry costs besides its payload is about half a kilobyte.
         let payloads: usize = event.payloads.values().map(|payload| payload.as_bytes().len() + 128).sum();
-        (event.payload.as_bytes().len() + payloads + event.webhooks.len() * 16 + 512) as u64
+        let metadata: usize = event.metadata.iter().map(|(name, value)| name.len() + value.len() + 64).sum();
+        (event.payload.as_bytes().len() + payloads + metadata + event.webhooks.len() * 16 + 512) as u64
     }
 }
 
@@ -64,6 +66,10 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
             ValueRef::Null => Payloads::new(),
             _ => rows::json(row, 8)?,
         },
+        metadata: match row.get_ref(9)? {
+            ValueRef::Null => Metadata::new(),
+            _ => rows::json(row, 9)?,
+        },
     })
 }
 
@@ -76,11 +82,13 @@ fn webhooks(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<WebhookId>> {
 
 fn accept(db: &Connection, event: &Event) -> rusqlite::Result<Accepted> {
     let sql = "INSERT INTO events (tenant, id, uid, topic, occurred_at, accepted_at, webhooks, payload,
-                                   payloads)
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, id) DO NOTHING";
+                                   payloads, metadata)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, id) DO NOTHING";
     let webhooks: Vec<u8> = event.webhooks.iter().flat_map(|id| *id.0.as_bytes()).collect();
     let payloads = (!event.payloads.is_empty()).then(|| serde_json::to_vec(&event.payloads));
     let payloads = payloads.transpose().map_err(|error| rows::odd(0, error))?;
+    let metadata = (!event.metadata.is_empty()).then(|| rows::to_json(&event.metadata));
+    let metadata = metadata.transpose().map_err(|error| rows::odd(0, error))?;
     let added = db.prepare_cached(sql)?.execute(params![
         event.tenant.as_str(),
         event.id.as_str(),
@@ -91,6 +99,7 @@ fn accept(db: &Connection, event: &Event) -> rusqlite::Result<Accepted> {
         webhooks,
         &event.payload.as_bytes()[..],
         payloads,
+        metadata,
     ])?;
     if added > 0 {
         return Ok(Accepted::New);

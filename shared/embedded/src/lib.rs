@@ -30,8 +30,9 @@ use jiff::Timestamp;
 use postrider::{
     catalogue::Catalogue,
     error::Error,
+    filter::Shelf,
     model::{KeyId, KeyRecord, TenantId, Topic, WebhookId},
-    ports::Target,
+    ports::{Subscribers, Target},
     sealing::SealingKey,
 };
 use rusqlite::{Connection, OpenFlags};
@@ -62,7 +63,8 @@ struct Inner {
     healths: healths::Known,
     /// When the buckets of keys will be empty.
     buckets: Mutex<HashMap<KeyId, Timestamp>>,
-    matching: Generational<(TenantId, Topic), Option<Arc<[WebhookId]>>>,
+    matching: Generational<(TenantId, Topic), Option<Arc<Subscribers>>>,
+    filters: Shelf,
     targets: Generational<(TenantId, WebhookId), Option<Arc<Target>>>,
     // The last to go: it holds the writer, whose thread closes the file.
     _checkpointer: Checkpointer,
@@ -98,6 +100,7 @@ impl Engine {
             healths,
             buckets: Mutex::default(),
             matching: Generational::new(10_000),
+            filters: Shelf::default(),
             targets: Generational::new(10_000),
             _checkpointer: checkpointer,
         })))

@@ -63,7 +63,8 @@ CREATE TABLE IF NOT EXISTS events (
     accepted_at INTEGER NOT NULL,
     webhooks    BLOB NOT NULL,
     payload     BLOB NOT NULL,
-    payloads    BLOB
+    payloads    BLOB,
+    metadata    TEXT
 );
 CREATE UNIQUE INDEX IF NOT EXISTS events_by_id ON events (tenant, id);
 CREATE INDEX IF NOT EXISTS events_by_time ON events (accepted_at);

@@ -7,7 +7,7 @@ use postrider::{
     error::Error,
     model::{Credentials, State, Tenant, TenantId, Topic, TopicPattern, Webhook, WebhookId},
     operation::{Page, PageRequest},
-    ports::{Added, Target, Webhooks},
+    ports::{Added, Subscribers, Target, Webhooks},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -244,7 +244,7 @@ impl Webhooks for Engine {
         Ok(write.await? > 0)
     }
 
-    async fn matching(&self, tenant: &TenantId, topic: &Topic) -> Result<Option<Arc<[WebhookId]>>, Error> {
+    async fn matching(&self, tenant: &TenantId, topic: &Topic) -> Result<Option<Arc<Subscribers>>, Error> {
         let asked = (tenant.clone(), topic.clone());
         if let Some(known) = self.0.matching.get(&asked) {
             return Ok(known);
@@ -255,15 +255,22 @@ impl Webhooks for Engine {
             if !db.prepare_cached("SELECT 1 FROM tenants WHERE id = ?")?.exists([tenant.as_str()])? {
                 return Ok(None);
             }
-            let sql = "SELECT DISTINCT webhook FROM subscriptions WHERE tenant = ? AND topic IN (?, ?)";
+            let patterns = rows::to_json(&TopicPattern::of(&topic)).map_err(|error| rows::odd(0, error))?;
+            let sql = "SELECT DISTINCT webhook, body -> '$.filter' FROM subscriptions
+                       JOIN webhooks ON webhooks.tenant = subscriptions.tenant AND webhooks.id = webhook
+                       WHERE subscriptions.tenant = ? AND topic IN (SELECT value FROM json_each(?))";
             db.prepare_cached(sql)?
-                .query_map([tenant.as_str(), topic.as_str(), TopicPattern::ALL], |row| {
-                    rows::uuid(row, 0).map(WebhookId)
+                .query_map([tenant.as_str(), &patterns], |row| {
+                    Ok((rows::uuid(row, 0).map(WebhookId)?, row.get::<_, Option<String>>(1)?))
                 })?
-                .collect::<rusqlite::Result<Arc<[_]>>>()
+                .collect::<rusqlite::Result<Vec<_>>>()
                 .map(Some)
         });
-        let found = query.await?;
+        let compiled = |(id, filter): (WebhookId, Option<String>)| {
+            Ok((id, filter.map(|text| self.0.filters.filter(&text)).transpose()?))
+        };
+        let found = query.await?.map(|found| found.into_iter().map(compiled).collect::<Result<_, Error>>());
+        let found = found.transpose()?.map(Arc::new);
         self.0.matching.put(asked, generation, found.clone());
         Ok(found)
     }

@@ -1,29 +1,27 @@
 //! Our own API, `/v1`: JSON, bearer keys, RFC 9457 problems, cursor pagination.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::sync::LazyLock;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header::CONTENT_TYPE};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, value::RawValue};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, Table,
     json::{Fields, Query},
-    only, v1_views,
+    only, v1_events, v1_filters, v1_views,
 };
 use crate::{
     access,
     catalogue::Catalogue,
     error::Error,
-    model::{
-        EventId, Header, MAX_DEPTH, MAX_PAYLOAD, Payload, RedirectUri, Secret, TenantId, Topic, TopicPattern,
-    },
+    model::{EventId, Header, RedirectUri, Secret, TenantId, Topic, TopicPattern},
     operation::{
-        Asked, Change, Document, Draft, NewEvent, Operation, Outcome, PageRequest, Selector, TestDraft,
-        TopicChange, TopicDraft,
+        Asked, Change, Document, Draft, Operation, Outcome, PageRequest, Selector, TestDraft, TopicChange,
+        TopicDraft,
     },
     verdict::Rules,
 };
@@ -31,8 +29,6 @@ use crate::{
 pub(super) struct V1;
 
 const NAME: &str = "v1";
-/// Events of one request at most.
-const MAX_BATCH: usize = 100;
 /// Redirect URIs of one key at most.
 const MAX_REDIRECT_URIS: usize = 10;
 /// Topics and headers of one webhook at most.
@@ -55,7 +51,7 @@ impl Dialect for V1 {
     fn encode(&self, context: Context<'_>, results: Vec<Result<Outcome, Error>>) -> Response {
         match only(results) {
             Ok(Outcome::Published(receipts)) => {
-                v1_views::published(context, receipts, is_batch(context.request.body()))
+                v1_views::published(context, receipts, v1_events::is_batch(context.request.body()))
             }
             Ok(outcome) => v1_views::success(outcome),
             Err(error) => v1_views::problem(context, &error),
@@ -115,7 +111,7 @@ fn operation(request: &Request, catalogue: &Catalogue) -> Result<Operation, Erro
     let method = request.method().as_str();
     match (method, parts.as_slice()) {
         ("GET", ["health"]) => Ok(Operation::CheckHealth),
-        ("POST", ["events"]) => publish(request.body(), catalogue),
+        ("POST", ["events"]) => v1_events::publish(request.body(), catalogue),
         (_, ["topics", ..]) => topics_desk(request, method, &parts[1..]),
         (_, ["tenants", ..]) => tenants(request, method, &parts[1..]),
         (_, ["webhooks", ..]) => webhooks(request, catalogue, method, &parts[1..]),
@@ -131,7 +127,10 @@ fn operation(request: &Request, catalogue: &Catalogue) -> Result<Operation, Erro
             fields.end()?;
             Ok(Operation::GrantCredentials { asked, id, secret })
         }
-        (_, ["health" | "events" | "credentials"] | ["deliveries", _]) => Err(Error::MethodNotAllowed),
+        ("POST", ["filters", "test"]) => v1_filters::test(request, catalogue),
+        (_, ["health" | "events" | "credentials"] | ["deliveries", _] | ["filters", "test"]) => {
+            Err(Error::MethodNotAllowed)
+        }
         _ => Err(Error::NotFound("path")),
     }
 }
@@ -288,7 +287,8 @@ fn register(request: &Request, catalogue: &Catalogue) -> Result<Operation, Error
     let url = fields.required("url")?;
     let topics = topics(&mut fields, catalogue)?.ok_or_else(|| Error::invalid("topics", "is required"))?;
     let headers = headers(&mut fields)?.unwrap_or_default();
-    let draft = Draft { name, headers, signed: true, ..Draft::new(NAME, url, topics) };
+    let filter = v1_filters::filter(&mut fields)?;
+    let draft = Draft { name, filter, headers, signed: true, ..Draft::new(NAME, url, topics) };
     fields.end()?;
     Ok(Operation::CreateWebhook(asked, draft))
 }
@@ -299,6 +299,7 @@ fn change(request: &Request, catalogue: &Catalogue) -> Result<Change, Error> {
         name: fields.has("name").then(|| name(&mut fields)).transpose()?,
         url: fields.text("url")?,
         topics: topics(&mut fields, catalogue)?.map(TopicChange::All),
+        filter: fields.has("filter").then(|| v1_filters::filter(&mut fields)).transpose()?,
         headers: headers(&mut fields)?,
         active: fields.flag("active")?,
         ..Change::default()
@@ -331,12 +332,10 @@ fn topics(fields: &mut Fields, catalogue: &Catalogue) -> Result<Option<Vec<Topic
     if names.is_empty() || names.len() > MAX_LIST {
         return Err(Error::invalid("topics", "must name 1 to 100 topics"));
     }
-    let pattern = |name: String| match name.as_str() {
-        TopicPattern::ALL => Ok(TopicPattern::All),
-        own => catalogue
-            .topic(own)
-            .map(TopicPattern::One)
-            .ok_or_else(|| Error::invalid("topics", format!("no topic is called {name:?}"))),
+    let pattern = |name: String| {
+        let known = || catalogue.topic(&name).map(TopicPattern::One);
+        let pattern = TopicPattern::try_from(name.clone()).ok().or_else(known);
+        pattern.ok_or_else(|| Error::invalid("topics", format!("no topic is called {name:?}")))
     };
     let mut patterns = names.into_iter().map(pattern).collect::<Result<Vec<_>, _>>()?;
     patterns.sort();
@@ -358,95 +357,7 @@ fn headers(fields: &mut Fields) -> Result<Option<Vec<Header>>, Error> {
     }
 }
 
-fn time(fields: &mut Fields, name: &str) -> Result<Option<Timestamp>, Error> {
+pub(super) fn time(fields: &mut Fields, name: &str) -> Result<Option<Timestamp>, Error> {
     let parse = |text: String| text.parse().map_err(|_| Error::invalid(name, "must be an RFC 3339 time"));
     fields.text(name)?.map(parse).transpose()
-}
-
-/// An event as it is published; the payload's bytes are kept as they came.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EventBody<'a> {
-    #[serde(default)]
-    tenant: Option<String>,
-    topic: String,
-    #[serde(borrow, default)]
-    payload: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    payloads: Option<BTreeMap<String, &'a RawValue>>,
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    occurred_at: Option<Timestamp>,
-}
-
-fn is_batch(body: &[u8]) -> bool {
-    body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[')
-}
-
-fn publish(body: &[u8], catalogue: &Catalogue) -> Result<Operation, Error> {
-    let malformed = |error: serde_json::Error| Error::Malformed(format!("not valid JSON: {error}"));
-    let whole: &RawValue = serde_json::from_slice(body).map_err(malformed)?;
-    let items: Vec<&RawValue> =
-        if is_batch(body) { serde_json::from_str(whole.get()).map_err(malformed)? } else { vec![whole] };
-    if items.is_empty() || items.len() > MAX_BATCH {
-        return Err(Error::invalid("", "must be one event or an array of 1 to 100"));
-    }
-    let events: Vec<_> = items.into_iter().map(|item| new_event(item, catalogue)).collect();
-    match <[_; 1]>::try_from(events) {
-        // A single event that cannot be read is the whole request's failure.
-        Ok([event]) if !is_batch(body) => Ok(Operation::Publish(vec![Ok(event?)])),
-        Ok(events) => Ok(Operation::Publish(events.into())),
-        Err(events) => Ok(Operation::Publish(events)),
-    }
-}
-
-fn new_event(raw: &RawValue, catalogue: &Catalogue) -> Result<NewEvent, Error> {
-    let event = match serde_json::from_str::<EventBody<'_>>(raw.get()) {
-        // An array of the fields' values would do for serde.
-        Ok(event) if raw.get().starts_with('{') => event,
-        _ => return Err(not_an_event(raw)),
-    };
-    let own = event.payloads.unwrap_or_default();
-    let all = || event.payload.iter().chain(own.values());
-    if all().map(|payload| payload.get().len()).sum::<usize>() > MAX_PAYLOAD {
-        return Err(Error::TooLarge("the payload must be at most 262,144 bytes".into()));
-    }
-    if let Some(name) = own.keys().find(|name| super::named(name).is_err()) {
-        return Err(Error::invalid("payloads", format!("no dialect is called {name:?}")));
-    }
-    let payloads = own.into_iter().map(|(name, raw)| Ok((name, payload("payloads", raw)?)));
-    Ok(NewEvent {
-        tenant: event.tenant.map(|text| text.parse().map_err(Error::field("tenant"))).transpose()?,
-        id: event.id.map(|text| text.parse().map_err(Error::field("id"))).transpose()?,
-        topic: catalogue.topic(&event.topic).ok_or(Error::UnknownTopic(event.topic))?,
-        payload: event.payload.map_or(Ok(Payload::null()), |raw| payload("payload", raw))?,
-        payloads: payloads.collect::<Result<_, Error>>()?,
-        occurred_at: event.occurred_at,
-    })
-}
-
-fn payload(field: &str, raw: &RawValue) -> Result<Payload, Error> {
-    let payload = Payload::from_raw(raw);
-    if payload.depth() > MAX_DEPTH {
-        return Err(Error::invalid(field, format!("must not be nested deeper than {MAX_DEPTH} levels")));
-    }
-    Ok(payload)
-}
-
-/// What is wrong with an event, by its first field that is: the quick way of reading it does not say.
-fn not_an_event(raw: &RawValue) -> Error {
-    let wrong = || {
-        let mut fields = Fields::parse(raw.get().as_bytes())?;
-        fields.text("tenant")?;
-        fields.required("topic")?;
-        fields.text("id")?;
-        time(&mut fields, "occurred_at")?;
-        fields.value("payload");
-        if fields.value("payloads").is_some_and(|payloads| !payloads.is_object()) {
-            return Err(Error::invalid("payloads", "must be an object of payloads by dialect"));
-        }
-        fields.end()
-    };
-    wrong().err().unwrap_or_else(|| Error::Malformed("not an event, or a field of it is there twice".into()))
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{Context, Response, answer, v1::write_cursor};
 use crate::{
     error::Error,
+    filter::Miss,
     model::{Delivery, KeyRecord, State, Tenant, Webhook},
     operation::{Outcome, Page, Receipt, Tested, TopicEntry},
 };
@@ -47,6 +48,7 @@ pub(super) fn success(outcome: Outcome) -> Response {
         }
         Outcome::Discarded(count) => (StatusCode::OK, json!({ "discarded": count })),
         Outcome::Tested(tested) => (StatusCode::OK, tested_view(&tested)),
+        Outcome::FilterTried(misses) => (StatusCode::OK, misses_view(&misses)),
         Outcome::SessionOpened(_) => (StatusCode::CREATED, json!({})),
         // Of dialects that have OAuth2.
         Outcome::ConsentAsked(_)
@@ -149,7 +151,7 @@ fn webhook_view(webhook: &Webhook) -> Value {
         webhook.headers.iter().map(|header| (header.name.clone(), json!("[set]"))).collect();
     json!({
         "id": webhook.id, "tenant": webhook.tenant, "dialect": webhook.dialect, "name": webhook.name,
-        "url": webhook.url, "topics": webhook.topics, "headers": headers,
+        "url": webhook.url, "topics": webhook.topics, "filter": webhook.filter, "headers": headers,
         "state": state, "disabled_reason": reason, "signed": !webhook.secrets.is_empty(),
         "created_at": webhook.created_at, "updated_at": webhook.updated_at,
     })
@@ -184,6 +186,11 @@ fn delivery_view(delivery: &Delivery, whole: bool) -> Value {
 fn tested_view(tested: &Tested) -> Value {
     let delivered = tested.attempt.failure.is_none();
     json!({ "topic": tested.topic, "delivered": delivered, "attempt": tested.attempt })
+}
+
+fn misses_view(misses: &[Miss]) -> Value {
+    let view = |miss: &Miss| json!({ "path": miss.path, "wanted": miss.wanted, "found": miss.found });
+    json!({ "matches": misses.is_empty(), "misses": misses.iter().map(view).collect::<Vec<_>>() })
 }
 
 fn status_of(error: &Error) -> StatusCode {

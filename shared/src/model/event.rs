@@ -119,6 +119,15 @@ impl<'de> Deserialize<'de> for Payload {
 /// Payloads for single dialects, by the dialect's name.
 pub type Payloads = BTreeMap<String, Payload>;
 
+/// What a publisher says of an event for filters to see; no receiver is told.
+pub type Metadata = BTreeMap<String, String>;
+
+/// Entries of an event's metadata at most.
+pub const MAX_METADATA: usize = 50;
+
+/// Bytes of all names and values of an event's metadata at most.
+pub const MAX_METADATA_BYTES: usize = 4096;
+
 /// What happened, as it was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -134,6 +143,8 @@ pub struct Event {
     pub payload: Payload,
     /// What it says to single dialects instead.
     pub payloads: Payloads,
+    /// What its publisher says of it, for filters alone.
+    pub metadata: Metadata,
     /// When it happened, if the publisher said.
     pub occurred_at: Option<Timestamp>,
     /// When we took it.
@@ -152,6 +163,7 @@ impl Event {
     pub fn repeats(&self, other: &Self) -> bool {
         self.topic == other.topic
             && self.occurred_at == other.occurred_at
+            && self.metadata == other.metadata
             && self.payload.means(&other.payload)
             && self.payloads.keys().eq(other.payloads.keys())
             && self.payloads.values().zip(other.payloads.values()).all(|(a, b)| a.means(b))

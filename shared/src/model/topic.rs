@@ -30,14 +30,15 @@ impl Topic {
     }
 }
 
+fn is_word(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
 impl FromStr for Topic {
     type Err = BadId;
     fn from_str(text: &str) -> Result<Self, BadId> {
-        let word = |w: &str| {
-            w.starts_with(|c: char| c.is_ascii_lowercase())
-                && w.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-        };
-        if text.len() <= 128 && text.contains('.') && text.split('.').all(word) {
+        if text.len() <= 128 && text.contains('.') && text.split('.').all(is_word) {
             Ok(Self(text.into()))
         } else {
             Err(BadId("must be words of a-z, 0-9 and '_' joined by '.', such as order.created"))
@@ -78,6 +79,18 @@ pub enum TopicPattern {
     All,
     /// One topic.
     One(Topic),
+    /// Every topic that begins with some words and goes on, written `order.*`.
+    Under(Branch),
+}
+
+/// The words that topics begin with, as [`TopicPattern::Under`] is written.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Branch(Arc<str>);
+
+impl fmt::Debug for Branch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 impl TopicPattern {
@@ -89,7 +102,30 @@ impl TopicPattern {
         match self {
             Self::All => Self::ALL,
             Self::One(topic) => topic.as_str(),
+            Self::Under(branch) => &branch.0,
         }
+    }
+
+    /// Whether events of a topic are meant.
+    pub fn takes(&self, topic: &Topic) -> bool {
+        match self {
+            Self::All => true,
+            Self::One(one) => one == topic,
+            Self::Under(branch) => topic.as_str().starts_with(branch.0.trim_end_matches('*')),
+        }
+    }
+
+    /// Every pattern that takes a topic, as stores index them: itself, what is above it, and all.
+    ///
+    /// ```
+    /// use postrider::model::TopicPattern;
+    /// let topic = "order.item.added".parse().unwrap();
+    /// assert_eq!(TopicPattern::of(&topic), ["order.item.added", "order.item.*", "order.*", "*"]);
+    /// ```
+    pub fn of(topic: &Topic) -> Vec<String> {
+        let name = topic.as_str();
+        let above = name.match_indices('.').rev().map(|(dot, _)| format!("{}.*", &name[..dot]));
+        std::iter::once(name.to_owned()).chain(above).chain([Self::ALL.to_owned()]).collect()
     }
 }
 
@@ -102,7 +138,14 @@ impl From<TopicPattern> for String {
 impl TryFrom<String> for TopicPattern {
     type Error = BadId;
     fn try_from(text: String) -> Result<Self, BadId> {
-        if text == Self::ALL { Ok(Self::All) } else { text.parse().map(Self::One) }
+        match text.strip_suffix(".*") {
+            Some(above) if text.len() <= 128 && above.split('.').all(is_word) => {
+                Ok(Self::Under(Branch(text.into())))
+            }
+            Some(_) => Err(BadId("must have words of a-z, 0-9 and '_' before .*, such as order.*")),
+            None if text == Self::ALL => Ok(Self::All),
+            None => text.parse().map(Self::One),
+        }
     }
 }
 
@@ -144,5 +187,35 @@ mod tests {
         for bad in ["", "order", ".a", "a.", "a..b", "Order.created", "orders/create", "a.*", "*"] {
             assert!(bad.parse::<Topic>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_pattern_takes_what_it_is_found_by() {
+        let pattern = |text: &str| TopicPattern::try_from(text.to_owned());
+        let topics =
+            ["order.created", "order.item.added", "order_return.created", "orders.created", "a.order.b"];
+        for (text, taken) in [
+            ("*", &topics[..]),
+            ("order.created", &["order.created"]),
+            ("order.*", &["order.created", "order.item.added"]),
+            ("order.item.*", &["order.item.added"]),
+            ("order.item.added.*", &[]),
+            ("a.*", &["a.order.b"]),
+        ] {
+            let pattern = pattern(text).unwrap();
+            assert_eq!(pattern.as_str(), text);
+            for topic in topics {
+                let topic: Topic = topic.parse().unwrap();
+                assert_eq!(pattern.takes(&topic), taken.contains(&topic.as_str()), "{text} {topic}");
+                let found = TopicPattern::of(&topic).contains(&text.to_owned());
+                assert_eq!(pattern.takes(&topic), found, "{text} {topic}");
+            }
+        }
+        for bad in
+            ["", ".*", "*.*", "order*", "order.", "order.**", "order.*.created", "Order.*", "*.created"]
+        {
+            assert!(pattern(bad).is_err(), "{bad}");
+        }
+        assert!(pattern(&format!("{}.*", "a".repeat(127))).is_err());
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{BadId, SigningSecret, TenantId, TopicPattern, WebhookId};
-use crate::guard;
+use crate::{filter::Filter, guard};
 
 /// The longest URL that is taken, in characters.
 const MAX_URL: usize = 2048;
@@ -184,6 +184,9 @@ pub struct Webhook {
     pub url: TargetUrl,
     /// What it subscribes to.
     pub topics: Vec<TopicPattern>,
+    /// Which of their events it gets; none: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Filter>,
     /// In what form its messages are written.
     #[serde(default)]
     pub format: Format,

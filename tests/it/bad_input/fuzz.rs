@@ -18,7 +18,7 @@ const RAW_EACH: usize = 25;
 
 const METHODS: [Method; 7] =
     [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS];
-const WORDS: [&str; 20] = [
+const WORDS: [&str; 21] = [
     "v1",
     "integration",
     "webhooks",
@@ -26,6 +26,7 @@ const WORDS: [&str; 20] = [
     "tenants",
     "keys",
     "events",
+    "filters",
     "deliveries",
     "health",
     "secret",
@@ -58,10 +59,12 @@ const TEXTS: [&str; 16] = [
     "admin",
     "../../etc/passwd",
 ];
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 18] = [
     "tenant",
     "topic",
     "payload",
+    "filter",
+    "metadata",
     "id",
     "occurred_at",
     "url",
@@ -113,12 +116,15 @@ fn object(rng: &mut Rng, depth: usize) -> Value {
 
 /// A body that may be right, with a field or a byte that may be wrong.
 fn body(rng: &mut Rng) -> Bytes {
-    let mut good = match rng.below(6) {
+    let mut good = match rng.below(7) {
         0 => json!({ "url": "http://127.0.0.1:9/", "topics": ["order.never"] }),
         1 => json!({ "topic": "order.created", "payload": value(rng, 2) }),
         2 => json!([{ "topic": "order.created" }, { "topic": "product:request:locked" }]),
         3 => json!({ "uri": "http://127.0.0.1:9/", "event": "product:request:locked" }),
         4 => json!({ "id": "a", "secret": "b" }),
+        5 => {
+            json!({ "filter": object(rng, 3), "event": { "topic": "order.created", "payload": value(rng, 2) } })
+        }
         _ => object(rng, 3),
     };
     if let (Some(fields), 0..2) = (good.as_object_mut(), rng.below(4)) {

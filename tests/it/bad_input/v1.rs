@@ -1,5 +1,7 @@
 //! What our own API is not to be asked.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use http::Method;
 use postrider_tests::{client::Answer, tenant::text};
@@ -8,7 +10,7 @@ use serde_json::{Value, json};
 use super::{NOT_JSON, Stage, Wrong, bad_urls, wrong};
 
 /// RFC 9457: each answer is a problem of ours, with `names` as its kind, or as the field that it is about.
-fn judge(answer: &Answer, names: &'static str) {
+pub(super) fn judge(answer: &Answer, names: &'static str) {
     assert_eq!(answer.content_type(), "application/problem+json", "{answer}");
     let problem = answer.json();
     let kind = text(&problem, "type").strip_prefix("urn:postrider:problem:").unwrap();
@@ -23,7 +25,7 @@ fn judge(answer: &Answer, names: &'static str) {
 }
 
 /// A body with one field changed, or taken away where `value` is null.
-fn with(base: &Value, field: &str, value: Value) -> Value {
+pub(super) fn with(base: &Value, field: &str, value: Value) -> Value {
     let mut body = base.clone();
     let fields = body.as_object_mut().unwrap();
     if value.is_null() {
@@ -79,10 +81,13 @@ async fn a_webhook_is_checked_field_by_field() {
         ("topics", json!(topics)),
         ("topics", json!(["order"])),
         ("topics", json!(["Order.Created"])),
-        ("topics", json!(["order.*"])),
         ("topics", json!(["order.created\n"])),
         ("topics", json!(["product:request:unheard"])),
         ("topics", json!([""])),
+        ("topics", json!([".*"])),
+        ("topics", json!(["order*"])),
+        ("topics", json!(["*.created"])),
+        ("topics", json!(["order.*.created"])),
         ("headers", json!([])),
         ("headers", json!("a: b")),
         ("headers", json!({ "a": 5 })),
@@ -102,6 +107,14 @@ async fn a_webhook_is_checked_field_by_field() {
         ("headers", header("Transfer-Encoding", "chunked")),
         ("headers", header("webhook-signature", "v1,x")),
         ("headers", json!({ "X-A": "1", "x-a": "2" })),
+        ("filter", json!("topic")),
+        ("filter", json!([])),
+        ("filter", json!({})),
+        ("filter", json!({ "topic": ["x".repeat(4096)] })),
+        ("filter/data", json!({ "data": { "total": [1] } })),
+        ("filter/topic", json!({ "topic": "order.created" })),
+        ("filter/payload/total/0", json!({ "payload": { "total": [[100]] } })),
+        ("filter/payload/total/0/numeric", json!({ "payload": { "total": [{ "numeric": [">"] }] } })),
         ("name", json!(5)),
         ("name", json!("x".repeat(201))),
         ("name", json!("a\u{1b}[2J")),
@@ -119,15 +132,17 @@ async fn a_webhook_is_checked_field_by_field() {
         wrong(Method::PATCH, &stage.webhook, json!({ "active": "yes" }), 422, "active"),
         wrong(Method::PATCH, &stage.webhook, json!({ "name": "new", "active": 1 }), 422, "active"),
     ];
-    for (field, value) in fields {
-        table.push(wrong(Method::POST, "/v1/webhooks", with(&good, field, value.clone()), 422, field));
+    for (names, value) in fields {
+        // What is wrong within a field is named by its path.
+        let field = names.split('/').next().unwrap();
+        table.push(wrong(Method::POST, "/v1/webhooks", with(&good, field, value.clone()), 422, names));
         // A change is refused as a whole, also for the part that is right.
         table.push(wrong(
             Method::PATCH,
             &stage.webhook,
             json!({ "active": false, field: value }),
             422,
-            field,
+            names,
         ));
     }
     stage.check(&stage.tenant.client, &table, judge).await;
@@ -160,6 +175,17 @@ async fn an_event_is_checked_field_by_field() {
         ("occurred_at", json!("2020-02-02 12:00"), 422, "occurred_at"),
         ("occurred_at", json!("yesterday"), 422, "occurred_at"),
         ("colour", json!("red"), 422, "colour"),
+        ("metadata", json!("web"), 422, "metadata"),
+        ("metadata", json!(["web"]), 422, "metadata"),
+        ("metadata", json!({ "a": 1 }), 422, "metadata"),
+        ("metadata", json!({ "a": null }), 422, "metadata"),
+        ("metadata", json!({ "a": "x".repeat(4096) }), 422, "metadata"),
+        (
+            "metadata",
+            json!((0..51).map(|n| (n.to_string(), "x")).collect::<BTreeMap<_, _>>()),
+            422,
+            "metadata",
+        ),
         ("payload", json!("x".repeat(256 * 1024)), 413, "too-large"),
     ] {
         table.push(wrong(Method::POST, "/v1/events", with(&good, field, value), status, names));

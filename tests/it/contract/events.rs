@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use postrider::{
     error::Error,
-    model::{Event, MAX_PAYLOAD, Payload, Payloads, WebhookId},
+    model::{Event, MAX_PAYLOAD, Metadata, Payload, Payloads, WebhookId},
     ports::Accepted,
 };
 
@@ -53,6 +53,7 @@ async fn an_event_may_have_hardly_anything(world: &World) {
     let plain = Event {
         payload: Payload::null(),
         payloads: Payloads::new(),
+        metadata: Metadata::new(),
         occurred_at: None,
         ..event_at(&tenant_id(), &[], now())
     };

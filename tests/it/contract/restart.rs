@@ -7,7 +7,7 @@ use postrider_tests::poll::{SOON, until};
 
 use super::{
     World, on_every_engine,
-    samples::{all, attempted, event_at, kept_tenant, kept_webhook, now, secs, topic},
+    samples::{all, attempted, event_at, kept_tenant, kept_webhook, now, secs, subscribers},
 };
 
 on_every_engine!(
@@ -28,8 +28,8 @@ async fn what_was_answered_is_there_for_the_next_process(world: &World) {
         next.store.webhooks(&tenant, None, &all()).await.unwrap().items[..],
         *std::slice::from_ref(&webhook)
     );
-    let matching = next.store.matching(&tenant, &topic("order.created")).await.unwrap();
-    assert_eq!(matching.as_deref(), Some(&[webhook.id][..]));
+    let found = subscribers(&*next.store, &tenant, "order.created").await;
+    assert_eq!(found.as_deref(), Some(&[webhook.id][..]));
     assert_eq!(next.store.event(&tenant, &event.id).await.unwrap(), Some(event.clone()));
     let hint = Hint::again(&event, webhook.id);
     let page = all();

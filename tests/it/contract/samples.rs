@@ -7,6 +7,7 @@ use std::sync::{
 
 use jiff::{SignedDuration, Timestamp};
 use postrider::{
+    filter::Filter,
     hint::Hint,
     model::{
         Attempt, Delivery, DeliveryState, Event, Failure, Format, Header, KeyHash, KeyId, KeyRecord, Payload,
@@ -86,6 +87,7 @@ pub(crate) fn webhook(tenant: &TenantId, dialect: &str, topics: &[&str]) -> Webh
         name: Some("orders → billing".into()),
         url: TargetUrl::parse("https://例え.jp/hook?x=%20&y=1", false).unwrap(),
         topics: patterns(topics),
+        filter: None,
         format: Format::Xml,
         attributes: [("own".to_owned(), serde_json::json!({ "a": [1, "é"] }))].into(),
         headers: vec![header("x-first", "a, b;c=\"d\""), header("x-second", "\t~ ")],
@@ -133,6 +135,7 @@ pub(crate) fn event_at(tenant: &TenantId, webhooks: &[WebhookId], at: Timestamp)
         topic: topic("order.created"),
         payload: Payload::from_store(r#"{ "price": 1.10, "b": 1, "a": "é\u00e9" }"#.as_bytes()),
         payloads: [("sapo".to_owned(), Payload::from_store(r#"{ "id": 1.10 }"#.as_bytes()))].into(),
+        metadata: [("channel".to_owned(), "é ☃".to_owned())].into(),
         occurred_at: Some(at - secs(60)),
         accepted_at: at,
         webhooks: Arc::from(webhooks),
@@ -183,6 +186,19 @@ pub(crate) fn attempted(delivery: &Delivery, state: DeliveryState, next: Option<
     after.state = state;
     after.next_attempt_at = next;
     after
+}
+
+/// Who gets events of a topic, in order of age, whatever their filters; none: there is no such tenant.
+pub(crate) async fn subscribers(store: &dyn Store, tenant: &TenantId, name: &str) -> Option<Vec<WebhookId>> {
+    let found = store.matching(tenant, &topic(name)).await.unwrap()?;
+    let mut ids: Vec<_> = found.all.iter().chain(found.choosy.iter().map(|(id, _)| id)).copied().collect();
+    ids.sort_unstable();
+    Some(ids)
+}
+
+/// A filter that takes one state in the payload.
+pub(crate) fn filter(state: &str) -> Filter {
+    Filter::of_events(&serde_json::json!({ "payload": { "state": [state, { "prefix": "é\"#" }] } })).unwrap()
 }
 
 pub(crate) fn all() -> PageRequest {

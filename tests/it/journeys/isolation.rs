@@ -43,6 +43,7 @@ fn walks(owner: &Tenant, key: &str, webhook: &str, delivery: &str) -> Vec<Walk> 
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         Some(body)
     };
+    let sample = json!({ "webhook": webhook, "event": { "topic": "order.created" } });
     let webhook = format!("/v1/webhooks/{webhook}");
     let granted = json!({ "id": "thief", "secret": "s" });
     vec![
@@ -91,6 +92,8 @@ fn walks(owner: &Tenant, key: &str, webhook: &str, delivery: &str) -> Vec<Walk> 
         walk("GET /v1/webhooks/{id}/deliveries", format!("{webhook}/deliveries?{named}"), None, 403),
         walk("GET /v1/deliveries/{id}", format!("/v1/deliveries/{delivery}"), None, 404),
         walk("GET /v1/deliveries/{id}", format!("/v1/deliveries/{delivery}?{named}"), None, 403),
+        walk("POST /v1/filters/test", "/v1/filters/test", Some(sample.clone()), 404),
+        walk("POST /v1/filters/test", "/v1/filters/test", body(sample), 403),
         walk("PUT /v1/credentials", "/v1/credentials", body(granted.clone()), 403),
         walk("POST /v1/events", "/v1/events", body(json!({ "topic": "order.created" })), 403),
         // Tiki's API has no word for a tenant: a key means its own.
