@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -18,6 +19,8 @@ const STRANDED_AFTER: SignedDuration = SignedDuration::from_mins(15);
 const WINDOW: SignedDuration = SignedDuration::from_hours(1);
 /// Hints of one step.
 const STEP: usize = 1000;
+/// Stranded attempts that are put on record at once.
+const AT_ONCE: usize = 32;
 
 /// What a round found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,6 +64,9 @@ async fn stranded(ports: &Ports, now: Timestamp) -> Result<usize, Error> {
     loop {
         let found = ports.store.stranded(from, until, &page).await?;
         total += found.items.len();
+        for some in found.items.chunks(AT_ONCE) {
+            try_join_all(some.iter().map(|hint| take_up(ports, hint, now))).await?;
+        }
         send(ports, found.items).await?;
         match found.next {
             Some(after) => page.after = Some(after),
@@ -70,6 +76,13 @@ async fn stranded(ports: &Ports, now: Timestamp) -> Result<usize, Error> {
     // Only after all of it is queued: a round that dies is made again.
     ports.store.set_swept_until(until).await?;
     Ok(total)
+}
+
+/// Puts a stranded attempt on record, so that it comes due until it is made: nobody looks at its event again, and the
+/// message about it may get lost as the first one did. The lease ends as it begins, for nobody makes the attempt yet.
+async fn take_up(ports: &Ports, hint: &Hint, now: Timestamp) -> Result<(), Error> {
+    let Some(event) = ports.store.event(&hint.tenant, &hint.event).await? else { return Ok(()) };
+    ports.store.claim(&hint.blank(&event), hint.attempt, now, now).await.map(drop)
 }
 
 async fn send(ports: &Ports, hints: Vec<Hint>) -> Result<(), Error> {
