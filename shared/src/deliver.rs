@@ -30,11 +30,11 @@ const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// A delivery with nobody to go to any more, or all that became of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Done {
-    /// There is nothing to do: its event or webhook is gone, or somebody did it.
+    /// There is nothing to do: its event is gone, or somebody did it.
     Nothing,
     /// An attempt was made, and is on record.
     Attempted(DeliveryState),
-    /// It waits for its webhook to be resumed.
+    /// It waits for its webhook to be resumed, or its webhook is gone.
     Parked,
 }
 
@@ -52,7 +52,7 @@ pub async fn deliver(
         None => ports.store.event(&hint.tenant, &hint.event).await?,
     };
     let target = ports.store.target(&hint.tenant, hint.delivery.webhook).await?;
-    let (Some(event), Some(target)) = (event, target) else { return Ok(Done::Nothing) };
+    let Some(event) = event else { return Ok(Done::Nothing) };
 
     let now = ports.clock.now();
     let blank = hint.blank(&event);
@@ -64,9 +64,10 @@ pub async fn deliver(
             Claim::Done | Claim::Busy => return Ok(Done::Nothing),
         }
     };
-    if target.webhook.state != State::Active {
+    // What is pending of a webhook that is gone would come due until its record expires.
+    let Some(target) = target.filter(|target| target.webhook.state == State::Active) else {
         return park(ports, delivery).await;
-    }
+    };
     let dialect = dialect::named(&target.webhook.dialect)?;
     let catalogue = ports.store.catalogue().await?;
     let sequence = if dialect.is_counted() { Some(ports.store.sequence(delivery.id).await?) } else { None };
