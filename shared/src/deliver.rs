@@ -156,16 +156,17 @@ async fn settle(
     // A short delay rides on the queue; the sweep takes it up only if that message gets lost.
     let rides = delay.filter(|delay| *delay <= MAX_DELAY);
     let swept_at = if rides.is_some() { due.map(|due| due + GRACE) } else { due };
+    if verdict == Verdict::Gone {
+        // Before the record: of an attempt on record nobody hears again, should this fail.
+        let webhook = &target.webhook;
+        webhooks::disable(ports, &webhook.tenant, webhook.id, "the receiver answered 410 Gone").await?;
+    }
     if !ports.store.record(&delivery, swept_at).await? {
         return Ok(Done::Nothing);
     }
     log(&delivery, verdict);
     if dialect.is_tallied() {
         tally(ports, &delivery).await;
-    }
-    if verdict == Verdict::Gone {
-        let webhook = &target.webhook;
-        webhooks::disable(ports, &webhook.tenant, webhook.id, "the receiver answered 410 Gone").await?;
     }
     if let Some(delay) = rides {
         let sending = Sending { hint: Hint::next(&delivery), delay, event: None };
