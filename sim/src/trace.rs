@@ -38,6 +38,8 @@ struct Line {
 pub struct Trace {
     /// Whether lines are kept.
     pub is_kept: bool,
+    /// Whether the next step is as expected, so that no line need be kept of it.
+    is_dull: bool,
     lines: Vec<Line>,
     calls: u64,
     fingerprint: u64,
@@ -49,9 +51,14 @@ impl Trace {
         self.calls += 1;
         let step = at.cast_unsigned() ^ (who.1 as u64) << 56 ^ u64::from(who.0.as_bytes()[0]) << 48;
         self.fingerprint = (self.fingerprint ^ step).wrapping_mul(0x0100_0000_01B3).rotate_left(17);
-        if self.is_kept {
+        if self.is_kept && !std::mem::take(&mut self.is_dull) {
             self.lines.push(Line { at, who, about: about.clone(), text: text() });
         }
+    }
+
+    /// Says whether the next step is as expected.
+    pub fn step(&mut self, is_dull: bool) {
+        self.is_dull = is_dull;
     }
 
     /// How many steps there were, and their number.

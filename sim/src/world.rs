@@ -140,7 +140,9 @@ impl World {
             let told = std::mem::take(&mut core.told);
             let error = result.as_ref().err().map(ToString::to_string);
             let lost = if plan.fault.is_some() { ", but the answer got lost" } else { "" };
-            core.note(who, &about, || format!("{verb}: {}{lost}", error.as_deref().unwrap_or(&told)));
+            let told = error.as_deref().unwrap_or(&told);
+            core.trace.step(told.is_empty() && lost.is_empty());
+            core.note(who, &about, || format!("{verb}: {told}{lost}"));
             result
         };
         self.sleep(plan.after).await;

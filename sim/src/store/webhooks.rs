@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use async_trait::async_trait;
 use postrider::{
     error::Error,
-    model::{Credentials, Tally, Tenant, TenantId, Topic, TopicPattern, Webhook, WebhookId},
+    model::{Credentials, State, Tally, Tenant, TenantId, Topic, TopicPattern, Webhook, WebhookId},
     operation::{Page, PageRequest},
     ports::{Added, Target, Webhooks},
 };
@@ -243,7 +243,9 @@ impl Webhooks for SimStore {
         let find = |core: &mut Core| {
             let credentials = core.tables.tenants.get(tenant).and_then(|kept| kept.credentials.clone());
             let webhook = core.tables.webhooks.get(&asked).cloned();
-            core.say(webhook.as_ref().map_or("none".to_owned(), |webhook| format!("{:?}", webhook.state)));
+            if webhook.as_ref().is_none_or(|webhook| webhook.state != State::Active) {
+                core.say("it gets no deliveries");
+            }
             Ok(webhook.map(|webhook| Arc::new(Target { webhook, credentials })))
         };
         let found = self.call("target", About::Webhook(id), find).await?;
