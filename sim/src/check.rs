@@ -76,7 +76,8 @@ fn became(
         return Err(violation("no delivery is lost", id, format!("there is no record of {}", event.id)));
     };
     let delivery = &kept.delivery;
-    let dialect = dialect::named(&webhook.dialect).map_err(|error| violation("a dialect", id, error.to_string()))?;
+    let dialect =
+        dialect::named(&webhook.dialect).map_err(|error| violation("a dialect", id, error.to_string()))?;
     let rules = dialect.rules();
     match delivery.state {
         DeliveryState::Pending => {
@@ -124,7 +125,13 @@ fn is_exhausted(core: &Core, delivery: &Delivery, rules: &Rules) -> Result<(), V
 }
 
 /// Between two attempts lies what the schedule says, but for its jitter, and what the receiver asked for.
-fn is_patient(core: &Core, id: DeliveryId, one: &Attempt, next: &Attempt, rules: &Rules) -> Result<(), Violation> {
+fn is_patient(
+    core: &Core,
+    id: DeliveryId,
+    one: &Attempt,
+    next: &Attempt,
+    rules: &Rules,
+) -> Result<(), Violation> {
     let place = usize::try_from(one.number).unwrap_or(usize::MAX);
     let planned = rules.schedule.get(place).copied().unwrap_or_default().mul_f64(0.8);
     let asked = one.reply.as_ref().filter(|reply| reply.status == 429).map(|reply| reply.body.parse::<i64>());

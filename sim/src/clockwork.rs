@@ -15,6 +15,8 @@ use crate::{
 
 /// How long an invocation of the scheduler function may take (template.yaml).
 const TIMEOUT: i64 = 60 * SECOND;
+/// How long it is calm at least: some retry for minutes, and what was stopped is resumed.
+const LULL: i64 = 20 * MINUTE;
 /// After what time all must have come to rest: longer than any schedule lasts with what receivers may ask for.
 const LIMIT: i64 = 25 * 24 * HOUR;
 
@@ -50,7 +52,7 @@ pub async fn tick(world: World, fleet: Arc<Fleet>) {
     loop {
         let (rounds, next) = {
             let core = &mut *world.lock();
-            if core.faults.is_calm && core.is_quiet() {
+            if core.now > core.ledger.calm_at + LULL && core.is_quiet() {
                 core.orders.stop();
                 return;
             }

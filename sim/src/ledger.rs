@@ -84,9 +84,10 @@ impl Ledger {
     pub fn stood(&self, webhook: WebhookId, from: i64, until: i64, how: impl Fn(Standing) -> bool) -> bool {
         let standings = self.standings.get(&webhook).map_or(&[][..], Vec::as_slice);
         let ends = standings.iter().skip(1).map(|(at, _)| *at).chain([i64::MAX]);
-        standings.iter().zip(ends).any(|((begin, standing), end)| {
-            how(*standing) && *begin <= until && from < end
-        })
+        standings
+            .iter()
+            .zip(ends)
+            .any(|((begin, standing), end)| how(*standing) && *begin <= until && from < end)
     }
 }
 
@@ -106,7 +107,10 @@ impl Core {
         self.ledger.standings.entry(webhook.id).or_default().push((now, standing));
         let url = webhook.url.shared();
         if !self.receivers.is_open(url.path()) {
-            let ways = receivers::ways(&mut self.chance, now, self.ledger.calm_at);
+            let ways = match self.receivers.always {
+                Some(manner) => vec![(i64::MAX, manner)],
+                None => receivers::ways(&mut self.chance, now, self.ledger.calm_at),
+            };
             let counted = dialect::named(&webhook.dialect).is_ok_and(dialect::Dialect::is_counted);
             self.receivers.open(url.path(), Receiver::new(webhook, counted, ways));
         }
@@ -188,7 +192,11 @@ impl Core {
             // Between the look at the webhook and the record there are delays; a process that stood still has minutes.
             let from = (self.now - 10 * MINUTE).max(delivery.created_at.as_microsecond()) - self.faults.stale;
             if !self.ledger.stood(id.webhook, from, self.now, |standing| standing != Standing::Active) {
-                self.violated("only what a webhook does not want is parked", Some(id), "it was active".into());
+                self.violated(
+                    "only what a webhook does not want is parked",
+                    Some(id),
+                    "it was active".into(),
+                );
             }
         }
     }

@@ -9,7 +9,11 @@ use std::{
 };
 
 use clap::Parser;
-use postrider_sim::run::{Report, run, run_once};
+use postrider_sim::{
+    latency::{Noise, measure},
+    receivers::Manner,
+    run::{Report, run, run_once},
+};
 
 /// Runs the core in simulated worlds, of which each is a seed's.
 #[derive(Debug, Parser)]
@@ -23,6 +27,9 @@ struct Args {
     /// Run this seed alone, and say how it went
     #[arg(long)]
     seed: Option<u64>,
+    /// Measure whom a noisy tenant delays, and run no seeds
+    #[arg(long)]
+    latency: bool,
     /// Go on after a seed that fails, and count what fails
     #[arg(long)]
     all: bool,
@@ -35,6 +42,10 @@ fn main() -> ExitCode {
         println!("{report}");
         return if report.outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
+    if args.latency {
+        tell_latency();
+        return ExitCode::SUCCESS;
+    }
     let began = Instant::now();
     let failed = many(&args);
     let (count, took) = (failed.values().map(Vec::len).sum::<usize>(), began.elapsed());
@@ -45,6 +56,21 @@ fn main() -> ExitCode {
         println!("\n{} times not so: {invariant}; seeds {seeds:?}\n{}", reports.len(), reports[0]);
     }
     if count == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Three quiet tenants alone, and beside one that is not.
+fn tell_latency() {
+    let alone = Noise { quiet: 3, events: 200, times: 0, manner: Manner::Takes };
+    println!("alone:                         {}", measure(1, alone));
+    println!("beside one of ten times more:  {}", measure(1, Noise { times: 10, ..alone }));
+    println!(
+        "beside one that is dead:       {}",
+        measure(1, Noise { times: 1, manner: Manner::Hangs, ..alone })
+    );
+    println!(
+        "beside both in one:            {}",
+        measure(1, Noise { times: 10, manner: Manner::Hangs, ..alone })
+    );
 }
 
 /// Runs seeds on all cores: each is one thread's own. Stops early at the first that fails, unless told to go on.

@@ -14,7 +14,8 @@ use postrider::{
 use crate::{executor::Who, faults::MINUTE, fleet::Fleet, world::World};
 
 /// The dialects of a run's webhooks: v1 above all, one that numbers, one that tallies and has patience, and others.
-const DIALECTS: &[&str] = &["v1", "v1", "v1", "shipstream", "shipstream", "ultimate-multisite", "sapo", "tiki"];
+const DIALECTS: &[&str] =
+    &["v1", "v1", "v1", "shipstream", "shipstream", "ultimate-multisite", "sapo", "tiki"];
 
 /// Whose webhooks, and for what.
 #[derive(Debug, Clone)]
@@ -39,7 +40,8 @@ impl Keeper {
             (dialect, chance.number() >> 32, chance.in_1000(200))
         };
         let url = format!("https://hooks.example.com/{}/{number:08x}", self.tenant);
-        let topic = if all && dialect == "v1" { TopicPattern::All } else { TopicPattern::One(self.topic.clone()) };
+        let topic =
+            if all && dialect == "v1" { TopicPattern::All } else { TopicPattern::One(self.topic.clone()) };
         let draft = Draft { signed: dialect == "v1", ..Draft::new(dialect, url, vec![topic]) };
         match webhooks::create(ports, &Principal::operator(), &self.asked(), draft).await? {
             Outcome::WebhookCreated(webhook) => Ok(webhook.id),

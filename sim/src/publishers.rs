@@ -14,14 +14,7 @@ use postrider::{
     publish,
 };
 
-use crate::{
-    executor::Who,
-    faults::SECOND,
-    fleet::Fleet,
-    receivers::mark,
-    trace::About,
-    world::World,
-};
+use crate::{executor::Who, faults::SECOND, fleet::Fleet, receivers::mark, trace::About, world::World};
 
 /// How long a publisher waits for an answer.
 const PATIENCE: i64 = 29 * SECOND;

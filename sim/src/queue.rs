@@ -81,19 +81,22 @@ impl Core {
             let faults = &self.faults;
             let rate = |rate| if faults.is_calm { 0 } else { rate };
             let (lost, doubled, late) = (rate(faults.lost), rate(faults.doubled), rate(faults.late));
-            let copies = if self.chance.in_1000(lost) { 0 } else { 1 + u8::from(self.chance.in_1000(doubled)) };
+            let copies =
+                if self.chance.in_1000(lost) { 0 } else { 1 + u8::from(self.chance.in_1000(doubled)) };
             for _ in 0..copies {
                 let more = if self.chance.in_1000(late) { self.chance.between(0, 4 * MINUTE) } else { 0 };
                 let (delivery, visible_at) = (hint.delivery, self.now + delay + more);
                 self.messages.put(Message { body: body.clone(), delivery, visible_at, received: 0 });
             }
             let who = Who("queue", 0);
-            self.trace.note(self.now, who, &hint.delivery.into(), || match copies {
-                0 => format!("attempt {} gets lost", hint.attempt),
-                _ => {
-                    let at = clock(self.now + delay, START);
-                    format!("attempt {} waits until {}, {copies} times", hint.attempt, at.trim())
-                }
+            let at = self.now + delay;
+            self.trace.note(self.now, who, &hint.delivery.into(), || {
+                let lost = if copies == 0 { ", but gets lost" } else { "" };
+                format!(
+                    "attempt {} waits until {}, {copies} times{lost}",
+                    hint.attempt,
+                    clock(at, START).trim()
+                )
             });
         }
         Ok(())
@@ -142,7 +145,7 @@ impl SimQueue {
     /// Deletes messages that are done with.
     pub async fn delete(&self, ids: &[u64]) -> Result<(), Error> {
         let delete = |core: &mut Core| {
-            ids.iter().for_each(|id| drop(core.messages.waiting.remove(id)));
+            core.messages.waiting.retain(|id, _| !ids.contains(id));
             Ok(())
         };
         self.call("delete", About::Deliveries(Vec::new()), delete).await

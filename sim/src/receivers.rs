@@ -80,7 +80,7 @@ pub struct Receivers {
     by_path: BTreeMap<String, Receiver>,
     /// URLs that answered 410.
     gone: BTreeSet<String>,
-    /// The manner of all, if the run says so.
+    /// The manner of those that are opened from now on, if the run says so.
     pub always: Option<Manner>,
 }
 
@@ -181,8 +181,8 @@ impl SimPost {
         let delivery = DeliveryId { event: core.tables.events.get(&name)?.uid, webhook };
         let number = if is_counted { numbered(&body) } else { None };
         core.begins(self.who, delivery, number);
-        let manner = core.receivers.always.unwrap_or(way);
-        let manner = if manner == Manner::Moody { core.chance.pick(&MANNERS[..MANNERS.len() - 1]) } else { manner };
+        let moods = &MANNERS[..MANNERS.len() - 1];
+        let manner = if way == Manner::Moody { core.chance.pick(moods) } else { way };
         Some((Posting { world: self.world.clone(), delivery }, manner))
     }
 

@@ -114,11 +114,7 @@ impl SimStore {
 }
 
 /// One page of a list in its order, of which `cursor` names each entry.
-fn page<T>(
-    all: impl Iterator<Item = T>,
-    page: &PageRequest,
-    cursor: impl Fn(&T) -> String,
-) -> Page<T> {
+fn page<T>(all: impl Iterator<Item = T>, page: &PageRequest, cursor: impl Fn(&T) -> String) -> Page<T> {
     let mut items: Vec<T> = all.take(page.limit.saturating_add(1)).collect();
     let more = items.len() > page.limit;
     items.truncate(page.limit);

@@ -76,9 +76,7 @@ impl Keys for SimStore {
 #[async_trait]
 impl Topics for SimStore {
     async fn catalogue(&self) -> Result<Arc<Catalogue>, Error> {
-        let read = |core: &mut Core| {
-            Ok(Arc::new(Catalogue::new(core.tables.topics.values().cloned())))
-        };
+        let read = |core: &mut Core| Ok(Arc::new(Catalogue::new(core.tables.topics.values().cloned())));
         self.call("catalogue", About::Deliveries(Vec::new()), read).await
     }
 
