@@ -166,6 +166,11 @@ impl SimQueue {
         self.call("put_back", About::Deliveries(Vec::new()), put_back).await
     }
 
+    /// How many messages became dead letters.
+    pub fn dead_letters(&self) -> usize {
+        self.world.lock().messages.dead
+    }
+
     /// Waits until a message is visible.
     pub fn arrival(&self) -> Arrival {
         Arrival { world: self.world.clone(), timer: None }
