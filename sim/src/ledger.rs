@@ -15,6 +15,9 @@ use crate::{
     world::Core,
 };
 
+/// How often a delivery may come due in vain when nothing goes wrong any more.
+const IDLE: usize = 20;
+
 /// Something that must not be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
@@ -63,6 +66,8 @@ pub struct Ledger {
     pub calm_at: i64,
     /// The first thing that went wrong.
     pub violation: Option<Violation>,
+    /// How often deliveries came due since their last record.
+    idle: BTreeMap<DeliveryId, usize>,
     under_way: BTreeMap<DeliveryId, usize>,
     settled: BTreeMap<DeliveryId, i64>,
     numbers: BTreeMap<(WebhookId, u64), DeliveryId>,
@@ -171,9 +176,20 @@ impl Core {
         }
     }
 
+    /// A sweep found that a delivery is due: something comes of it, sooner or later.
+    pub fn comes_due(&mut self, delivery: DeliveryId) {
+        let times = self.ledger.idle.entry(delivery).or_default();
+        *times += usize::from(self.faults.is_calm);
+        if *times > IDLE {
+            let detail = format!("it came due {IDLE} times since anything was recorded of it");
+            self.violated("something comes of what is due", Some(delivery), detail);
+        }
+    }
+
     /// A record was written.
     pub fn was_recorded(&mut self, delivery: &Delivery) {
         let id = delivery.id;
+        self.ledger.idle.remove(&id);
         let numbers: Vec<u32> = delivery.attempts.iter().map(|attempt| attempt.number).collect();
         let consecutive = numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]);
         if !consecutive || numbers.last().copied().unwrap_or_default() != delivery.attempt_count {

@@ -166,6 +166,7 @@ impl Deliveries for SimStore {
                     hints.push(Hint::next(&kept.delivery));
                 }
                 core.trace.note(core.now, self.who, &id.into(), || "found due".into());
+                core.comes_due(id);
             }
             Ok(hints)
         };
