@@ -34,7 +34,7 @@ help: ## List these targets
 
 # ---- Running and checking ----
 
-.PHONY: run test test-api lint bench
+.PHONY: run test test-api soak lint bench
 run: ## Run all of it on this machine; needs only Rust. ARGS="--help" says more
 	cargo run --release -p local -- $(ARGS)
 
@@ -50,6 +50,9 @@ test: tools ## Run every test. ARGS="NAME" picks some
 test-api: $(TOOLS)/schemathesis.stamp ## Check every API against its OpenAPI document with schemathesis
 	cargo build -p local
 	tools/test-api "$(SCHEMATHESIS)" "$${CARGO_TARGET_DIR:-target}/debug/postrider" $(ARGS)
+
+soak: ## Run the core in many simulated worlds; ARGS="--seeds 20000", ARGS="--seed 123" repeats one
+	cargo run --release -p postrider-sim -- $(ARGS)
 
 lint: $(TOOLS)/venv.stamp ## Check format, lints, docs, dependencies and template
 	cargo fmt --all --check

@@ -24,6 +24,9 @@ pub const LEASE: SignedDuration = SignedDuration::from_secs(90);
 /// After what time a sweep takes up a retry whose queue message got lost.
 const GRACE: SignedDuration = SignedDuration::from_secs(120);
 
+/// How long after its decision to wait a delivery may be parked without a note that somebody looks after it.
+const LATE: SignedDuration = SignedDuration::from_mins(1);
+
 /// What marks a test event, in every dialect.
 const TEST: HeaderName = HeaderName::from_static("webhook-test");
 /// Who asked for a test waits for it: an HTTP API gives up after 30 s.
@@ -68,12 +71,12 @@ pub async fn deliver(
     };
     // What is pending of a webhook that is gone would come due until its record expires.
     let Some(target) = target.filter(|target| target.webhook.state == State::Active) else {
-        return park(ports, delivery).await;
+        return park(ports, delivery, now).await;
     };
     let health = ports.store.health(&hint.tenant, target.webhook.id).await?;
     let admission = health::admit(ports, &hint.tenant, target.webhook.id, &health, now).await?;
     if admission == Admission::Wait {
-        return park(ports, delivery).await;
+        return park(ports, delivery, now).await;
     }
     let dialect = dialect::named(&target.webhook.dialect)?;
     let catalogue = ports.store.catalogue().await?;
@@ -102,11 +105,15 @@ fn is_first_hand(hint: &Hint, received: u32, now: Timestamp) -> bool {
     received <= 1 && hint.fresh_at.is_some_and(|at| age(at) + Duration::from_mins(1) < AGAIN_AFTER)
 }
 
-async fn park(ports: &Ports, mut delivery: Delivery) -> Result<Done, Error> {
+async fn park(ports: &Ports, mut delivery: Delivery, decided: Timestamp) -> Result<Done, Error> {
     delivery.state = DeliveryState::Parked;
     delivery.next_attempt_at = None;
     delivery.parked_at = delivery.parked_at.or(Some(delivery.created_at));
     ports.store.park(&delivery, delivery.attempt_count).await?;
+    // By now its webhook may have been resumed, and its backlog gone out.
+    if ports.clock.now().duration_since(decided) > LATE {
+        parked::note(ports, &delivery.tenant, delivery.id.webhook).await?;
+    }
     Ok(Done::Parked)
 }
 
@@ -234,6 +241,10 @@ async fn wait(
     delivery.probes += u32::from(made.is_probe);
     let place = if made.is_probe { made.began } else { delivery.created_at };
     delivery.parked_at = Some(place);
+    // Of those under way when the breaker opened, one sees to the next try: before it is parked, or nobody might.
+    let webhook = &made.target.webhook;
+    let sees_to_it = made.is_probe || health.probe_at.is_none();
+    let next = if sees_to_it { health::next_try(ports, webhook, health).await? } else { None };
     if !ports.store.park(&delivery, made.hint.attempt.saturating_sub(1)).await? {
         return Ok(Done::Nothing);
     }
@@ -241,9 +252,10 @@ async fn wait(
     if made.dialect.is_tallied() {
         tally(ports, &delivery).await;
     }
-    // Of those under way when the breaker opened, one sees to the next try.
-    if made.is_probe || health.probe_at.is_none() {
-        health::keep_trying(ports, &made.target.webhook, health).await?;
+    if let Some(after) = next
+        && let Err(error) = parked::probe(ports, &webhook.tenant, webhook.id, after).await
+    {
+        tracing::warn!(%error, webhook = %webhook.id, "a next try was not queued; the sweep will see to it");
     }
     Ok(Done::Parked)
 }

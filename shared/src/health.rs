@@ -58,8 +58,21 @@ pub async fn admit(
         return Ok(Admission::Wait);
     }
     // Whoever takes the probe and dies leaves it to the next, when its lease is over.
-    let taken = ports.store.put_off(tenant, webhook, health.probe_at, now + LEASE).await?;
+    let taken = hold_back(ports, tenant, webhook, health.probe_at, now + LEASE).await?;
     Ok(if taken { Admission::Probe } else { Admission::Wait })
+}
+
+/// Holds a webhook's deliveries back until `to`; false: somebody else did since `from` was read. First it is noted that
+/// somebody must look after them: what is parked from here on must not be forgotten, whatever breaks off.
+async fn hold_back(
+    ports: &Ports,
+    tenant: &TenantId,
+    webhook: WebhookId,
+    from: Option<Timestamp>,
+    to: Timestamp,
+) -> Result<bool, Error> {
+    ports.store.look_at(tenant, webhook, to + parked::LOOK).await?;
+    ports.store.put_off(tenant, webhook, from, to).await
 }
 
 /// Gives a receiver the rest that it asked for: nothing of its webhook's is sent before that is over. The delivery that was
@@ -67,30 +80,26 @@ pub async fn admit(
 pub async fn rest(ports: &Ports, webhook: &Webhook, health: &Health, asked: Duration) -> Result<(), Error> {
     let rest = SignedDuration::try_from(asked.min(MAX_RETRY_AFTER)).unwrap_or(SignedDuration::MAX);
     let until = ports.clock.now() + rest;
-    if ports.store.put_off(&webhook.tenant, webhook.id, health.probe_at, until).await? {
-        ports.store.look_at(&webhook.tenant, webhook.id, until + parked::LOOK).await?;
-    }
-    Ok(())
+    hold_back(ports, &webhook.tenant, webhook.id, health.probe_at, until).await.map(drop)
 }
 
-/// Sees to the next try of a receiver that has just failed again, or disables its webhook.
-pub async fn keep_trying(ports: &Ports, webhook: &Webhook, health: &Health) -> Result<(), Error> {
+/// Plans the next try of a receiver that has just failed again, or disables its webhook. After what time it is to be tried;
+/// none: by nobody, or somebody else sees to it.
+pub async fn next_try(ports: &Ports, webhook: &Webhook, health: &Health) -> Result<Option<Duration>, Error> {
     let now = ports.clock.now();
     let (tenant, id) = (&webhook.tenant, webhook.id);
-    if let Some(since) =
-        health.since.filter(|since| now.duration_since(*since) >= ports.policy.disabled_after)
-    {
+    let too_long = |since: &Timestamp| now.duration_since(*since) >= ports.policy.disabled_after;
+    if let Some(since) = health.since.filter(too_long) {
         let reason = format!("nothing but failures since {since:.0}");
-        return webhooks::disable(ports, tenant, id, &reason).await;
+        webhooks::disable(ports, tenant, id, &reason).await?;
+        return Ok(None);
     }
     // Those that fail together are not tried together again; nor does the spread outgrow what rides on a queue.
     let pause = health.pause(now).mul_f64(0.8 + 0.2 * ports.dice.unit());
     let until = now + SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
-    if ports.store.put_off(tenant, id, health.probe_at, until).await? {
-        // SQS counts whole seconds: a message that came too early would find nothing to do.
-        parked::probe(ports, tenant, id, pause.saturating_add(EARLY).min(MAX_DELAY)).await?;
-    }
-    Ok(())
+    let first = hold_back(ports, tenant, id, health.probe_at, until).await?;
+    // SQS counts whole seconds: a message that came too early would find nothing to do.
+    Ok(first.then(|| pause.saturating_add(EARLY).min(MAX_DELAY)))
 }
 
 /// Notes that a receiver took something; if it was failing, what waited for it begins to go out.

@@ -52,7 +52,6 @@ pub async fn probe(
     after: Duration,
 ) -> Result<(), Error> {
     let at = ports.clock.now() + SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX);
-    ports.store.look_at(tenant, webhook, at + LOOK).await?;
     let hints = ports.store.release(tenant, webhook, at + LEASE, 1).await?;
     let sending = |hint| Sending { hint: Hint { released: Some(0), ..hint }, delay: after, event: None };
     ports.queue.send(hints.into_iter().map(sending).collect()).await

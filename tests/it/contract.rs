@@ -1,4 +1,5 @@
-//! What `ports.rs` promises, as one suite that each engine must pass. Each test has an engine of its own.
+//! What `ports.rs` promises, as one suite that each engine must pass, and the simulation of them too, for a seed that
+//! finds nothing proves no more than that. Each test has an engine of its own.
 
 mod claims;
 mod deliveries;
@@ -44,6 +45,11 @@ macro_rules! on_every_engine {
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn simulated() {
+                super::$name(&crate::contract::World::simulated()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn aws() {
                 super::$name(&crate::contract::World::aws().await).await;
             }
@@ -69,12 +75,22 @@ struct World {
 enum Kept {
     Embedded { path: PathBuf, _dir: Option<TempDir> },
     Aws { settings: Box<postrider_lambda::Settings>, dead: String },
+    Simulated(postrider_sim::world::World),
 }
 
 impl World {
     fn embedded() -> Self {
         let dir = tempfile::Builder::new().prefix("postrider-").tempdir().unwrap();
         Self::open(dir.path().join("data.db"), Some(dir))
+    }
+
+    fn simulated() -> Self {
+        let world = postrider_sim::world::World::direct();
+        let mut core = world.lock();
+        core.messages.visibility = i64::try_from(VISIBILITY.as_micros()).unwrap();
+        core.messages.max_receives = MAX_RECEIVES;
+        drop(core);
+        Self::enter(world.clone())
     }
 
     async fn aws() -> Self {
@@ -92,6 +108,7 @@ impl World {
         match &self.kept {
             Kept::Embedded { path, .. } => Self::open(path.clone(), None),
             Kept::Aws { settings, dead } => Self::connect((**settings).clone(), dead.clone()),
+            Kept::Simulated(world) => Self::enter(world.clone()),
         }
     }
 
@@ -103,6 +120,17 @@ impl World {
             queue: Arc::new(engine.clone()),
             inbox: Inbox::Embedded(engine),
             kept: Kept::Embedded { path, _dir: dir },
+        }
+    }
+
+    fn enter(world: postrider_sim::world::World) -> Self {
+        let who = postrider_sim::executor::Who("contract", 0);
+        let queue = postrider_sim::queue::SimQueue::new(world.clone(), who);
+        Self {
+            store: Arc::new(postrider_sim::store::SimStore::new(world.clone(), who)),
+            queue: Arc::new(queue.clone()),
+            inbox: Inbox::Simulated(queue),
+            kept: Kept::Simulated(world),
         }
     }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 const LONGEST: usize = 500;
 
 /// A package, and what it may not depend on; a name that ends in `-` or `_` stands for all that begin with it.
-const NEVER: [(&str, &[&str]); 12] = [
+const NEVER: [(&str, &[&str]); 13] = [
     (
         "postrider",
         &["tokio", "aws-config", "aws-sdk-", "aws_", "lambda_", "rusqlite", "hyper", "reqwest", "postrider-"],
@@ -31,6 +31,23 @@ const NEVER: [(&str, &[&str]); 12] = [
     (
         "postrider-embedded",
         &["aws-sdk-", "aws-config", "lambda_", "hyper", "postrider-aws", "postrider-outbound"],
+    ),
+    (
+        "postrider-sim",
+        // Nothing that has threads, a clock or chance of its own.
+        &[
+            "tokio",
+            "tokio-",
+            "rand",
+            "aws-",
+            "lambda_",
+            "rusqlite",
+            "hyper",
+            "reqwest",
+            "postrider-aws",
+            "postrider-embedded",
+            "postrider-outbound",
+        ],
     ),
     ("registration", FUNCTION),
     ("credentials", FUNCTION),

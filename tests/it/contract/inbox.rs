@@ -1,6 +1,9 @@
 //! The receiving end of a queue, which is no port: each engine's consumer has its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use postrider::{hint::Hint, model::Event};
@@ -11,6 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) enum Inbox {
     Embedded(postrider_embedded::Engine),
     Aws { engine: postrider_aws::Engine, dead_letters: postrider_aws::Engine },
+    Simulated(postrider_sim::queue::SimQueue),
 }
 
 /// A message that was handed out.
@@ -24,7 +28,7 @@ pub(crate) struct Message {
 
 #[derive(Debug, Clone)]
 enum Token {
-    Embedded(u64),
+    Numbered(u64),
     Aws(String),
 }
 
@@ -42,7 +46,7 @@ impl Inbox {
             Self::Embedded(engine) => {
                 let found = engine.receive(max, PATIENCE, Timestamp::now).await.unwrap();
                 let read = |m: postrider_embedded::Received| {
-                    Message::new(Token::Embedded(m.id), &m.body, m.received)
+                    Message::new(Token::Numbered(m.id), &m.body, m.received)
                 };
                 found.into_iter().map(read).collect()
             }
@@ -52,15 +56,29 @@ impl Inbox {
                     |m: postrider_aws::Received| Message::new(Token::Aws(m.receipt), &m.body, m.received);
                 found.into_iter().map(read).collect()
             }
+            Self::Simulated(queue) => {
+                let end = Instant::now() + PATIENCE;
+                loop {
+                    let found = queue.receive(max).await.unwrap();
+                    if !found.is_empty() || Instant::now() >= end {
+                        let read = |m: postrider_sim::queue::Received| {
+                            Message::new(Token::Numbered(m.id), &m.body, m.received)
+                        };
+                        return found.into_iter().map(read).collect();
+                    }
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
         }
     }
 
     pub(crate) async fn delete(&self, message: &Message) {
         match (self, message.token.clone()) {
-            (Self::Embedded(engine), Token::Embedded(id)) => engine.delete(vec![id]).await.unwrap(),
+            (Self::Embedded(engine), Token::Numbered(id)) => engine.delete(vec![id]).await.unwrap(),
             (Self::Aws { engine, .. }, Token::Aws(receipt)) => {
                 engine.delete_messages(&[receipt]).await.unwrap();
             }
+            (Self::Simulated(queue), Token::Numbered(id)) => queue.delete(&[id]).await.unwrap(),
             _ => panic!("another queue's message"),
         }
     }
@@ -72,6 +90,7 @@ impl Inbox {
             Self::Aws { dead_letters, .. } => {
                 !dead_letters.receive(1, Duration::ZERO).await.unwrap().is_empty()
             }
+            Self::Simulated(queue) => queue.dead_letters() > 0,
         }
     }
 }

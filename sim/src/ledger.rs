@@ -1,0 +1,238 @@
+//! What was promised and what became of it, kept beside the store, and what must hold at every moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use postrider::{
+    dialect,
+    model::{Delivery, DeliveryId, DeliveryState, Event, EventId, State, TenantId, Webhook, WebhookId},
+};
+
+use crate::{
+    executor::Who,
+    faults::{MINUTE, SECOND},
+    receivers::{self, Receiver},
+    trace::About,
+    world::Core,
+};
+
+/// How often a delivery may come due in vain when nothing goes wrong any more.
+const IDLE: usize = 20;
+
+/// Something that must not be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// What must hold.
+    pub invariant: &'static str,
+    /// Of which delivery it does not.
+    pub delivery: Option<DeliveryId>,
+    /// In what way.
+    pub detail: String,
+}
+
+/// What came to a receiver.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// When.
+    pub at: i64,
+    /// What he answered, if he did.
+    pub status: Option<u16>,
+}
+
+/// How a webhook stood from a moment on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It got deliveries.
+    Active,
+    /// It was paused or disabled.
+    Stopped,
+    /// It was deleted.
+    Gone,
+}
+
+/// What is known beside the store.
+#[derive(Default)]
+pub struct Ledger {
+    /// Events that a publisher was told are accepted, and when he was.
+    pub promised: BTreeMap<(TenantId, EventId), i64>,
+    /// What came to receivers.
+    pub arrivals: BTreeMap<DeliveryId, Vec<Arrival>>,
+    /// How webhooks stood, and since when.
+    pub standings: BTreeMap<WebhookId, Vec<(i64, Standing)>>,
+    /// POSTs that began while another of the same delivery was under way.
+    pub overlaps: usize,
+    /// How often a process crashed.
+    pub crashes: usize,
+    /// When the faults stop.
+    pub calm_at: i64,
+    /// The first thing that went wrong.
+    pub violation: Option<Violation>,
+    /// How often deliveries came due since their last record.
+    idle: BTreeMap<DeliveryId, usize>,
+    under_way: BTreeMap<DeliveryId, usize>,
+    settled: BTreeMap<DeliveryId, i64>,
+    /// Deliveries that were parked and released.
+    pub released: BTreeSet<DeliveryId>,
+    /// Until when webhooks were held back, for their receivers failed or asked for a rest.
+    held_back: BTreeMap<WebhookId, i64>,
+    numbers: BTreeMap<(WebhookId, u64), DeliveryId>,
+    places: BTreeMap<DeliveryId, u64>,
+}
+
+impl Ledger {
+    /// A POST is over.
+    pub fn ends(&mut self, delivery: DeliveryId) {
+        self.under_way.entry(delivery).and_modify(|count| *count -= 1);
+    }
+
+    /// A message is at its receiver.
+    pub fn arrives(&mut self, delivery: DeliveryId, arrival: Arrival) {
+        self.arrivals.entry(delivery).or_default().push(arrival);
+    }
+
+    /// Whether a webhook stood so at some time from `from` to `until`.
+    pub fn stood(&self, webhook: WebhookId, from: i64, until: i64, how: impl Fn(Standing) -> bool) -> bool {
+        let standings = self.standings.get(&webhook).map_or(&[][..], Vec::as_slice);
+        let ends = standings.iter().skip(1).map(|(at, _)| *at).chain([i64::MAX]);
+        standings
+            .iter()
+            .zip(ends)
+            .any(|((begin, standing), end)| how(*standing) && *begin <= until && from < end)
+    }
+}
+
+impl Core {
+    /// Ends the run: something is not as it must be.
+    pub fn violated(&mut self, invariant: &'static str, delivery: Option<DeliveryId>, detail: String) {
+        if self.ledger.violation.is_none() {
+            self.ledger.violation = Some(Violation { invariant, delivery, detail });
+        }
+        self.orders.stop();
+    }
+
+    /// A webhook was added or changed.
+    pub fn now_is(&mut self, webhook: &Webhook) {
+        let now = self.now;
+        let standing = if webhook.state == State::Active { Standing::Active } else { Standing::Stopped };
+        self.ledger.standings.entry(webhook.id).or_default().push((now, standing));
+        let url = webhook.url.shared();
+        if !self.receivers.is_open(url.path()) {
+            let ways = match self.receivers.always {
+                Some(manner) => vec![(i64::MAX, manner)],
+                None => receivers::ways(&mut self.chance, now, self.ledger.calm_at),
+            };
+            let counted = dialect::named(&webhook.dialect).is_ok_and(dialect::Dialect::is_counted);
+            self.receivers.open(url.path(), Receiver::new(webhook, counted, ways));
+        }
+        if let State::Disabled { reason } = &webhook.state
+            && reason.contains("410")
+            && !self.receivers.was_gone(url.as_str())
+        {
+            let detail = format!("{} is disabled, but {url} never answered 410", webhook.id);
+            self.violated("a webhook is disabled for what its own URL said", None, detail);
+        }
+    }
+
+    /// A webhook's deliveries wait until then.
+    pub fn held_back(&mut self, webhook: WebhookId, until: i64) {
+        let kept = self.ledger.held_back.entry(webhook).or_default();
+        *kept = until.max(*kept);
+    }
+
+    /// A webhook was deleted.
+    pub fn is_gone(&mut self, webhook: WebhookId) {
+        let now = self.now;
+        self.ledger.standings.entry(webhook).or_default().push((now, Standing::Gone));
+    }
+
+    /// An event was accepted: it goes to all that subscribed to its topic before it was published.
+    pub fn see_to_matching(&mut self, event: &Event) {
+        let Some(matching) = self.tables.matching(&event.tenant, &event.topic) else { return };
+        let since = event.accepted_at.as_microsecond() - self.faults.stale - self.faults.skew - SECOND;
+        let of_old = |id: &&WebhookId| {
+            self.ledger.standings.get(id).and_then(|all| all.first()).is_some_and(|(at, _)| *at < since)
+        };
+        let missed = matching.all.iter().filter(of_old).find(|id| !event.webhooks.contains(id)).copied();
+        if let Some(webhook) = missed {
+            let delivery = DeliveryId { event: event.uid, webhook };
+            self.violated("an event goes to all who subscribed", Some(delivery), webhook.to_string());
+        }
+    }
+
+    /// A POST begins.
+    pub fn begins(&mut self, who: Who, delivery: DeliveryId, number: Option<u64>) {
+        self.note(who, &delivery.into(), || "posts".into());
+        let count = self.ledger.under_way.entry(delivery).or_default();
+        *count += 1;
+        if *count > 1 {
+            self.ledger.overlaps += 1;
+            if !self.faults.may_overlap() {
+                let detail = format!("{count} at once");
+                self.violated("attempts of one delivery never overlap", Some(delivery), detail);
+            }
+        }
+        if let Some(at) = self.ledger.settled.get(&delivery)
+            && !self.faults.may_overlap()
+        {
+            let detail = format!("settled {} ms ago", (self.now - at) / 1000);
+            self.violated("nothing is sent of a settled delivery", Some(delivery), detail);
+        }
+        if let Some(number) = number {
+            let named = *self.ledger.numbers.entry((delivery.webhook, number)).or_insert(delivery);
+            let place = *self.ledger.places.entry(delivery).or_insert(number);
+            if named != delivery || place != number {
+                let detail = format!("number {number} is {named}'s, and {delivery} was number {place}");
+                self.violated("a delivery has a number of its own, always the same", Some(delivery), detail);
+            }
+        }
+    }
+
+    /// A sweep found that a delivery is due: something comes of it, sooner or later.
+    pub fn comes_due(&mut self, delivery: DeliveryId) {
+        let times = self.ledger.idle.entry(delivery).or_default();
+        *times += usize::from(self.faults.is_calm);
+        if *times > IDLE {
+            let detail = format!("it came due {IDLE} times since anything was recorded of it");
+            self.violated("something comes of what is due", Some(delivery), detail);
+        }
+    }
+
+    /// A record was written.
+    pub fn was_recorded(&mut self, delivery: &Delivery) {
+        let id = delivery.id;
+        self.ledger.idle.remove(&id);
+        let numbers: Vec<u32> = delivery.attempts.iter().map(|attempt| attempt.number).collect();
+        let consecutive = numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]);
+        if !consecutive || numbers.last().copied().unwrap_or_default() != delivery.attempt_count {
+            let detail = format!("{numbers:?} of {}", delivery.attempt_count);
+            self.violated("attempts are numbered one after the other", Some(id), detail);
+        }
+        if matches!(delivery.state, DeliveryState::Delivered | DeliveryState::Failed) {
+            self.ledger.settled.insert(id, self.now);
+        }
+        let took = |arrival: &Arrival| arrival.status == Some(200);
+        let arrived = self.ledger.arrivals.get(&id).is_some_and(|all| all.iter().any(took));
+        if delivery.state == DeliveryState::Delivered && !arrived {
+            self.violated("what is delivered did arrive", Some(id), "no receiver took it".into());
+        }
+        if delivery.state == DeliveryState::Parked {
+            // Between the look at the webhook and the record there are delays; a process that stood still has minutes.
+            let from = (self.now - 10 * MINUTE).max(delivery.created_at.as_microsecond()) - self.faults.stale;
+            let held_back = self.ledger.held_back.get(&id.webhook).is_some_and(|until| *until >= from);
+            let stopped = |standing| standing != Standing::Active;
+            if !held_back && !self.ledger.stood(id.webhook, from, self.now, stopped) {
+                self.violated(
+                    "only what a webhook does not want is parked",
+                    Some(id),
+                    "it was active".into(),
+                );
+            }
+        }
+    }
+
+    /// What a publisher was told.
+    pub fn promise(&mut self, who: Who, tenant: &TenantId, event: &EventId) {
+        let now = self.now;
+        self.ledger.promised.entry((tenant.clone(), event.clone())).or_insert(now);
+        self.note(who, &About::Event(tenant.clone(), event.clone()), || "is told that it is accepted".into());
+    }
+}

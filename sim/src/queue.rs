@@ -1,0 +1,243 @@
+//! The queue: at least once, in no order, with delays, visibility and dead letters; messages get lost, doubled and late as
+//! the seed says, for the queue is only a hint.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use async_trait::async_trait;
+use postrider::{
+    error::Error,
+    model::DeliveryId,
+    ports::{MAX_DELAY, Queue, Sending},
+};
+
+use crate::{
+    executor::{Sleep, Who},
+    faults::{MINUTE, Part, SECOND},
+    trace::{About, clock},
+    world::{Core, START, World},
+};
+
+struct Message {
+    body: String,
+    delivery: DeliveryId,
+    visible_at: i64,
+    received: u32,
+}
+
+/// What the queue holds.
+pub struct Messages {
+    /// How long a message that was handed out stays invisible.
+    pub visibility: i64,
+    /// How often a message is handed out before it becomes a dead letter.
+    pub max_receives: u32,
+    waiting: BTreeMap<u64, Message>,
+    count: u64,
+    dead: usize,
+    wakers: Vec<Waker>,
+}
+
+impl Default for Messages {
+    fn default() -> Self {
+        // As template.yaml has them.
+        let (visibility, max_receives) = (6 * MINUTE, 5);
+        Self { visibility, max_receives, waiting: BTreeMap::new(), count: 0, dead: 0, wakers: Vec::new() }
+    }
+}
+
+impl Messages {
+    /// Whether it holds nothing, visible or not.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// How many became dead letters.
+    pub fn dead(&self) -> usize {
+        self.dead
+    }
+
+    fn put(&mut self, message: Message) {
+        self.count += 1;
+        self.waiting.insert(self.count, message);
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+
+    fn next_visible(&self) -> Option<i64> {
+        self.waiting.values().map(|message| message.visible_at).min()
+    }
+}
+
+impl Core {
+    /// Queues hints; some get lost, doubled, or late.
+    pub fn enqueue(&mut self, batch: Vec<Sending>) -> Result<(), Error> {
+        for Sending { hint, delay, event } in batch {
+            let carried = event.as_deref().filter(|_| self.faults.two_steps);
+            let body = hint.write(carried)?;
+            let delay = i64::try_from(delay.min(MAX_DELAY).as_micros()).unwrap_or_default();
+            let faults = &self.faults;
+            let rate = |rate| if faults.is_calm { 0 } else { rate };
+            let (lost, doubled, late) = (rate(faults.lost), rate(faults.doubled), rate(faults.late));
+            let copies =
+                if self.chance.in_1000(lost) { 0 } else { 1 + u8::from(self.chance.in_1000(doubled)) };
+            for _ in 0..copies {
+                let more = if self.chance.in_1000(late) { self.chance.between(0, 4 * MINUTE) } else { 0 };
+                let (delivery, visible_at) = (hint.delivery, self.now + delay + more);
+                self.messages.put(Message { body: body.clone(), delivery, visible_at, received: 0 });
+            }
+            let who = Who("queue", 0);
+            let at = self.now + delay;
+            self.trace.note(self.now, who, &hint.delivery.into(), || {
+                let lost = if copies == 0 { ", but gets lost" } else { "" };
+                format!(
+                    "attempt {} waits until {}, {copies} times{lost}",
+                    hint.attempt,
+                    clock(at, START).trim()
+                )
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A message that was handed out.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// By which it is deleted or put back.
+    pub id: u64,
+    /// What its sender wrote.
+    pub body: String,
+    /// How often it was handed out, this time included.
+    pub received: u32,
+}
+
+/// One process's view of the queue.
+#[derive(Clone)]
+pub struct SimQueue {
+    world: World,
+    who: Who,
+}
+
+impl SimQueue {
+    /// A view.
+    pub fn new(world: World, who: Who) -> Self {
+        Self { world, who }
+    }
+
+    async fn call<T: Send>(
+        &self,
+        verb: &'static str,
+        about: About,
+        effect: impl FnOnce(&mut Core) -> Result<T, Error> + Send,
+    ) -> Result<T, Error> {
+        self.world.call(self.who, Part::Queue, verb, about, effect).await
+    }
+
+    /// Hands out up to `max` messages that are visible, any of them.
+    pub async fn receive(&self, max: usize) -> Result<Vec<Received>, Error> {
+        let take = |core: &mut Core| Ok(core.take_messages(self.who, max));
+        self.call("receive", About::Deliveries(Vec::new()), take).await
+    }
+
+    /// Deletes messages that are done with.
+    pub async fn delete(&self, ids: &[u64]) -> Result<(), Error> {
+        let delete = |core: &mut Core| {
+            core.messages.waiting.retain(|id, _| !ids.contains(id));
+            Ok(())
+        };
+        self.call("delete", About::Deliveries(Vec::new()), delete).await
+    }
+
+    /// Makes messages visible again.
+    pub async fn put_back(&self, ids: &[u64], delay: i64) -> Result<(), Error> {
+        let put_back = |core: &mut Core| {
+            let visible_at = core.now + delay;
+            for id in ids {
+                if let Some(message) = core.messages.waiting.get_mut(id) {
+                    message.visible_at = visible_at;
+                }
+            }
+            core.messages.wakers.drain(..).for_each(Waker::wake);
+            Ok(())
+        };
+        self.call("put_back", About::Deliveries(Vec::new()), put_back).await
+    }
+
+    /// How many messages became dead letters.
+    pub fn dead_letters(&self) -> usize {
+        self.world.lock().messages.dead
+    }
+
+    /// Waits until a message is visible.
+    pub fn arrival(&self) -> Arrival {
+        Arrival { world: self.world.clone(), timer: None }
+    }
+}
+
+impl Core {
+    fn take_messages(&mut self, who: Who, max: usize) -> Vec<Received> {
+        let now = self.now;
+        let visible = self.messages.waiting.iter().filter(|(_, message)| message.visible_at <= now);
+        let mut visible: Vec<u64> = visible.map(|(id, _)| *id).collect();
+        let mut taken = Vec::new();
+        while taken.len() < max && !visible.is_empty() {
+            let id = visible.swap_remove(self.chance.index(visible.len()));
+            let Some(message) = self.messages.waiting.get_mut(&id) else { continue };
+            let about = message.delivery.into();
+            if message.received >= self.messages.max_receives {
+                self.messages.waiting.remove(&id);
+                self.messages.dead += 1;
+                self.note(who, &about, || "the message becomes a dead letter".into());
+                continue;
+            }
+            message.received += 1;
+            message.visible_at = now + self.messages.visibility;
+            let received = message.received;
+            taken.push(Received { id, body: message.body.clone(), received });
+            self.note(who, &about, || format!("receives message {id}, handed out {received} times"));
+        }
+        taken
+    }
+}
+
+#[async_trait]
+impl Queue for SimQueue {
+    async fn send(&self, batch: Vec<Sending>) -> Result<(), Error> {
+        let about = About::Deliveries(batch.iter().map(|sending| sending.hint.delivery).collect());
+        self.call("send", about, |core| core.enqueue(batch)).await
+    }
+}
+
+/// A wait for a message.
+pub struct Arrival {
+    world: World,
+    timer: Option<Sleep>,
+}
+
+impl Future for Arrival {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let next = {
+            let mut core = self.world.lock();
+            core.messages.wakers.push(cx.waker().clone());
+            let next = core.messages.next_visible();
+            if next.is_some_and(|at| at <= core.now) {
+                return Poll::Ready(());
+            }
+            next
+        };
+        self.timer = next.map(|at| self.world.sleep_until(at));
+        match &mut self.timer {
+            // It cannot be over: nothing has moved since.
+            Some(timer) => Pin::new(timer).poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// How long a consumer waits before it looks at a queue again that did not answer.
+pub const PATIENCE: i64 = SECOND;
