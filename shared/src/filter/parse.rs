@@ -1,6 +1,6 @@
 //! Reading a pattern: what is wrong with it is said with its path.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
@@ -75,31 +75,42 @@ impl Fields {
         self.fields.iter().map(within).fold(sum.max(1), usize::saturating_mul)
     }
 
-    /// The paths of its leaves; one that is asked for beside a `$or` and within it would have to be met twice, where
-    /// `EventBridge` lets one of them override the other.
-    fn paths(&self, at: &str) -> Result<HashSet<String>, Error> {
-        let disjoint = |all: &HashSet<String>, new: &HashSet<String>| match new.intersection(all).next() {
-            None => Ok(()),
-            Some(twice) => Err(Error::invalid(twice, "is asked for beside a $or and within it")),
-        };
-        let mut all = HashSet::new();
+    /// The paths of its leaves. Beside a `$or` and within it, one can be asked for twice, or as a value and as an object:
+    /// `EventBridge` lets the one override the other, or looks for both in elements of lists that nobody had in mind.
+    fn paths<'a>(&'a self, at: &[&'a str]) -> Result<Paths<'a>, Error> {
+        let mut all = Paths::new();
         for (name, field) in &self.fields {
-            let at = format!("{at}/{name}");
-            let new = match field {
-                Field::Leaf(_) => HashSet::from([at]),
-                Field::Fields(fields) => fields.paths(&at)?,
-            };
-            disjoint(&all, &new)?;
-            all.extend(new);
+            let at = [at, &[name.as_str()]].concat();
+            add(
+                &mut all,
+                match field {
+                    Field::Leaf(_) => Paths::from([at]),
+                    Field::Fields(fields) => fields.paths(&at)?,
+                },
+            )?;
         }
-        let mut either = HashSet::new();
+        let mut either = Paths::new();
         for one in &self.alternatives {
             either.extend(one.paths(at)?);
         }
-        disjoint(&all, &either)?;
-        all.extend(either);
+        add(&mut all, either)?;
         Ok(all)
     }
+}
+
+type Paths<'a> = BTreeSet<Vec<&'a str>>;
+
+fn add<'a>(all: &mut Paths<'a>, new: Paths<'a>) -> Result<(), Error> {
+    for path in &new {
+        let above = (1..=path.len()).any(|length| all.contains(&path[..length]));
+        let below = all.range(path.clone()..).next().is_some_and(|other| other.starts_with(path));
+        if above || below {
+            let field = format!("filter/{}", path.join("/"));
+            return Err(Error::invalid(field, "is asked for beside a $or and within it"));
+        }
+    }
+    all.extend(new);
+    Ok(())
 }
 
 /// Where in the pattern we are.
@@ -140,7 +151,7 @@ pub(super) fn pattern(value: &Value) -> Result<Fields, Error> {
     if fields.combinations() > MAX_COMBINATIONS {
         return at.wrong(format!("its $or make more than {MAX_COMBINATIONS} combinations"));
     }
-    fields.paths("filter")?;
+    fields.paths(&[])?;
     Ok(fields)
 }
 

@@ -88,6 +88,8 @@ fn what_is_wrong_with_a_pattern_is_said_with_its_path() {
         (json!({ "$or": [{ "a": [1] }, { "prefix": ["b"] }] }), "filter/$or/1/prefix"),
         (json!({ "a": [1], "$or": [{ "a": [2] }, { "b": [1] }] }), "filter/a"),
         (json!({ "a": { "b": [1] }, "$or": [{ "a": { "b": [2] } }, { "c": [1] }] }), "filter/a/b"),
+        (json!({ "a": { "b": [1] }, "$or": [{ "a": [2] }, { "c": [1] }] }), "filter/a"),
+        (json!({ "a": [1], "$or": [{ "a": { "b": [2] } }, { "c": [1] }] }), "filter/a/b"),
         (deep(17), "filter/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a"),
         (json!(many), "filter"),
     ] {
@@ -96,7 +98,13 @@ fn what_is_wrong_with_a_pattern_is_said_with_its_path() {
             other => panic!("{pattern}: {other:?}"),
         }
     }
-    assert!(Filter::compile(&deep(15)).is_ok());
+    for pattern in [
+        deep(15),
+        json!({ "a/b": [1], "a": { "c": [1] }, "$or": [{ "a": { "b": [2] } }, { "a": { "d": [1] } }] }),
+        json!({ "$or": [{ "a": [1] }, { "a": { "b": [2] } }] }),
+    ] {
+        assert!(Filter::compile(&pattern).is_ok(), "{pattern}");
+    }
     for (pattern, field) in [
         (json!({ "detail": { "a": [1] } }), "filter/detail"),
         (json!({ "$or": [{ "topic": ["a.b"] }, { "data": { "a": [1] } }] }), "filter/data"),
