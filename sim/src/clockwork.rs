@@ -17,8 +17,9 @@ use crate::{
 const TIMEOUT: i64 = 60 * SECOND;
 /// How long it is calm at least: some retry for minutes, and what was stopped is resumed.
 const LULL: i64 = 20 * MINUTE;
-/// After what time all must have come to rest: longer than any schedule lasts with what receivers may ask for.
-const LIMIT: i64 = 25 * 24 * HOUR;
+/// After what time all must have come to rest: events are kept for 30 days. Centry's 576 attempts last nearly as long for a
+/// receiver that asks for more than an hour each time.
+const LIMIT: i64 = 30 * 24 * HOUR;
 
 impl Core {
     /// The newest event that no sweep has looked for.

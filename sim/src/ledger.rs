@@ -128,7 +128,10 @@ impl Core {
             && !self.receivers.was_gone(url.as_str())
         {
             let detail = format!("{} is disabled, but {url} never answered 410", webhook.id);
-            self.violated("a webhook is disabled for what its own URL said", None, detail);
+            let said = |all: &[Arrival]| all.iter().any(|arrival| arrival.status == Some(410));
+            let gone = self.ledger.arrivals.iter().filter(|(id, all)| id.webhook == webhook.id && said(all));
+            let last = gone.map(|(id, _)| *id).next_back();
+            self.violated("a webhook is disabled for what its own URL said", last, detail);
         }
     }
 
