@@ -197,7 +197,7 @@ async fn settle(
     let swept_at = if rides.is_some() { due.map(|due| due + GRACE) } else { due };
     if verdict == Verdict::Gone {
         // Before the record: of an attempt on record nobody hears again, should this fail.
-        webhooks::disable(ports, &webhook.tenant, webhook.id, "the receiver answered 410 Gone").await?;
+        webhooks::disable(ports, webhook, "the receiver answered 410 Gone").await?;
     }
     if !ports.store.record(&delivery, swept_at).await? {
         return Ok(Done::Nothing);

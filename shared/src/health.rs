@@ -91,7 +91,7 @@ pub async fn next_try(ports: &Ports, webhook: &Webhook, health: &Health) -> Resu
     let too_long = |since: &Timestamp| now.duration_since(*since) >= ports.policy.disabled_after;
     if let Some(since) = health.since.filter(too_long) {
         let reason = format!("nothing but failures since {since:.0}");
-        webhooks::disable(ports, tenant, id, &reason).await?;
+        webhooks::disable(ports, webhook, &reason).await?;
         return Ok(None);
     }
     // Those that fail together are not tried together again; nor does the spread outgrow what rides on a queue.

@@ -253,11 +253,14 @@ pub async fn rotate(
     rotated.await.map(Outcome::SecretRotated)
 }
 
-/// Stops a webhook whose receiver said that it is gone.
-pub async fn disable(ports: &Ports, tenant: &TenantId, id: WebhookId, reason: &str) -> Result<(), Error> {
-    let (any, which) = (Asked::default(), Selector::Id(id));
-    let disabled = edit(ports, tenant, &any, &which, |webhook| {
-        webhook.state = State::Disabled { reason: reason.to_owned() };
+/// Stops a webhook whose receiver said that it is gone. `said` is the webhook as it was asked: of another URL it said
+/// nothing.
+pub async fn disable(ports: &Ports, said: &Webhook, reason: &str) -> Result<(), Error> {
+    let (any, which) = (Asked::default(), Selector::Id(said.id));
+    let disabled = edit(ports, &said.tenant, &any, &which, |webhook| {
+        if webhook.url == said.url {
+            webhook.state = State::Disabled { reason: reason.to_owned() };
+        }
     });
     match disabled.await {
         Ok(_) | Err(Error::NotFound(_)) => Ok(()),
