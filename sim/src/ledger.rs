@@ -179,7 +179,10 @@ impl Core {
             let detail = format!("settled {} ms ago", (self.now - at) / 1000);
             self.violated("nothing is sent of a settled delivery", Some(delivery), detail);
         }
-        if let Some(number) = number {
+        // The numbers of a webhook go with it; who had looked at it before it was deleted may be given one anew.
+        let now = self.now;
+        let is_there = !self.ledger.stood(delivery.webhook, now, now, |standing| standing == Standing::Gone);
+        if let Some(number) = number.filter(|_| is_there) {
             let named = *self.ledger.numbers.entry((delivery.webhook, number)).or_insert(delivery);
             let place = *self.ledger.places.entry(delivery).or_insert(number);
             if named != delivery || place != number {

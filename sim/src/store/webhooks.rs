@@ -206,6 +206,7 @@ impl Webhooks for SimStore {
             let removed = core.tables.remove_webhook(tenant, id);
             if removed {
                 core.is_gone(id);
+                core.say("it is gone");
             }
             Ok(removed)
         };
