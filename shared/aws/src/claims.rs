@@ -88,13 +88,16 @@ impl Engine {
     ) -> Result<Vec<Hint>, Error> {
         let share = limit.div_ceil(usize::from(SHARDS)).max(1);
         let mut found: Vec<Item> =
-            try_join_all((0..SHARDS).map(|shard| self.due_of(shard, now, share))).await?.concat();
+            try_join_all((0..SHARDS).map(async |shard| self.due_of(&shard.to_string(), now, share).await))
+                .await?
+                .concat();
         found.truncate(limit);
         let taken = stream::iter(found).map(|item| self.take(item, lease)).buffer_unordered(AT_ONCE);
         taken.filter_map(async |taken| taken.transpose()).collect::<Vec<_>>().await.into_iter().collect()
     }
 
-    async fn due_of(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<Item>, Error> {
+    /// What is due in a shard of the index.
+    pub(crate) async fn due_of(&self, shard: &str, now: Timestamp, limit: usize) -> Result<Vec<Item>, Error> {
         let query = self
             .0
             .db
@@ -102,41 +105,47 @@ impl Engine {
             .table_name(&self.0.settings.deliveries_table)
             .index_name("due")
             .key_condition_expression("due_shard = :shard AND due_at <= :now")
-            .expression_attribute_values(":shard", text(shard.to_string()))
+            .expression_attribute_values(":shard", text(shard))
             .expression_attribute_values(":now", number(now.as_millisecond()))
             .limit(i32::try_from(limit).unwrap_or(i32::MAX));
         Ok(query.send().await.map_err(fault("reading what is due"))?.items.unwrap_or_default())
     }
 
-    /// Takes one delivery that is due; none: somebody else did.
-    async fn take(&self, item: Item, lease: Timestamp) -> Result<Option<Hint>, Error> {
-        let id = DeliveryId { webhook: item.parsed("pk")?, event: item.parsed("sk")? };
+    /// Puts off what the index says is due, until a lease ends; false: somebody else did.
+    pub(crate) async fn put_off_due(&self, item: &Item, key: Item, lease: Timestamp) -> Result<bool, Error> {
         let update = self
             .0
             .db
             .update_item()
             .table_name(&self.0.settings.deliveries_table)
-            .set_key(Some(delivery_key(id)))
+            .set_key(Some(key))
             .update_expression("SET due_at = :lease")
             .condition_expression("due_at = :due")
             .expression_attribute_values(":lease", number(lease.as_millisecond()))
             .expression_attribute_values(":due", number(item.number("due_at")?));
         match update.send().await {
-            Ok(_) => {
-                let made = u32::try_from(item.number("attempt_count")?).map_err(|_| odd("attempt_count"))?;
-                Ok(Some(Hint {
-                    tenant: item.parsed("tenant")?,
-                    event: item.parsed("event_id")?,
-                    delivery: id,
-                    attempt: made + 1,
-                    fresh_at: None,
-                    released: None,
-                }))
-            }
+            Ok(_) => Ok(true),
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
                 _ => Err(fault("taking what is due")(error)),
             },
         }
+    }
+
+    /// Takes one delivery that is due; none: somebody else did.
+    async fn take(&self, item: Item, lease: Timestamp) -> Result<Option<Hint>, Error> {
+        let id = DeliveryId { webhook: item.parsed("pk")?, event: item.parsed("sk")? };
+        if !self.put_off_due(&item, delivery_key(id), lease).await? {
+            return Ok(None);
+        }
+        let made = u32::try_from(item.number("attempt_count")?).map_err(|_| odd("attempt_count"))?;
+        Ok(Some(Hint {
+            tenant: item.parsed("tenant")?,
+            event: item.parsed("event_id")?,
+            delivery: id,
+            attempt: made + 1,
+            fresh_at: None,
+            released: None,
+        }))
     }
 }

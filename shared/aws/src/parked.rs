@@ -164,37 +164,12 @@ impl Engine {
         lease: Timestamp,
         limit: usize,
     ) -> Result<Vec<(TenantId, WebhookId)>, Error> {
-        let query = self
-            .0
-            .db
-            .query()
-            .table_name(&self.0.settings.deliveries_table)
-            .index_name("due")
-            .key_condition_expression("due_shard = :shard AND due_at <= :now")
-            .expression_attribute_values(":shard", text(LOOKS))
-            .expression_attribute_values(":now", number(now.as_millisecond()))
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
-        let found = query.send().await.map_err(fault("reading the backlogs"))?.items.unwrap_or_default();
         let mut taken = Vec::new();
-        for item in found {
-            let Some(webhook) = item.text("pk")?.strip_prefix("look#") else { return Err(odd("pk")) };
-            let webhook: WebhookId = webhook.parse().map_err(|_| odd("pk"))?;
-            let update = self
-                .0
-                .db
-                .update_item()
-                .table_name(&self.0.settings.deliveries_table)
-                .set_key(Some(look_key(webhook)))
-                .update_expression("SET due_at = :lease")
-                .condition_expression("due_at = :due")
-                .expression_attribute_values(":lease", number(lease.as_millisecond()))
-                .expression_attribute_values(":due", number(item.number("due_at")?));
-            match update.send().await {
-                Ok(_) => taken.push((item.parsed("tenant")?, webhook)),
-                Err(error) => match error.as_service_error() {
-                    Some(UpdateItemError::ConditionalCheckFailedException(_)) => {}
-                    _ => return Err(fault("taking a backlog")(error)),
-                },
+        for item in self.due_of(LOOKS, now, limit).await? {
+            let webhook = item.text("pk")?.strip_prefix("look#").and_then(|id| id.parse::<WebhookId>().ok());
+            let webhook = webhook.ok_or_else(|| odd("pk"))?;
+            if self.put_off_due(&item, look_key(webhook), lease).await? {
+                taken.push((item.parsed("tenant")?, webhook));
             }
         }
         Ok(taken)
