@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use postrider::model::TenantId;
 use postrider_outbound::{Authorities, LocalName};
 
 /// Webhooks for commerce platforms, as one process on one machine.
@@ -21,6 +22,13 @@ pub(crate) struct Args {
     /// The operator's key (prk_, 16 of a-z and 0-9, _, 32 letters or digits); without it, the first start makes one
     #[arg(long, env = "POSTRIDER_OPERATOR_KEY", hide_env_values = true, value_name = "KEY")]
     pub(crate) operator_key: Option<String>,
+    /// The operator's own tenant: its webhooks are told of failing webhooks and exhausted deliveries of all tenants
+    #[arg(long, env = "POSTRIDER_OPERATIONS_TENANT", value_name = "TENANT", value_parser = |id: &str| id.parse::<TenantId>())]
+    pub(crate) operations_tenant: Option<TenantId>,
+    /// Hours of nothing but failures after which a webhook is disabled
+    #[arg(long, env = "POSTRIDER_DISABLED_AFTER_HOURS", value_name = "HOURS", default_value_t = 120,
+          value_parser = clap::value_parser!(i64).range(1..=600))]
+    pub(crate) disabled_after_hours: i64,
     /// Whether deliveries may go to private addresses; the default is yes while listening on loopback alone
     #[arg(long, env = "POSTRIDER_ALLOW_PRIVATE_TARGETS", value_name = "BOOL", num_args = 0..=1,
           default_missing_value = "true")]

@@ -36,7 +36,12 @@ pub(crate) struct Running {
 
 /// Starts the engine that the arguments name.
 pub(crate) async fn start(args: &Args, template: &Template, allow_private: bool) -> Result<Running, Failed> {
-    let policy = Policy { allow_private_targets: allow_private, ..Policy::default() };
+    let policy = Policy {
+        allow_private_targets: allow_private,
+        disabled_after: SignedDuration::from_hours(args.disabled_after_hours),
+        operations: args.operations_tenant.clone(),
+        ..Policy::default()
+    };
     match args.engine {
         args::Engine::Embedded => embedded(args, template, policy),
         args::Engine::Aws => aws(args, policy).await,

@@ -6,11 +6,12 @@ use http::{HeaderName, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    announce::{News, announce},
     dialect::{self, Dialect, Message, Posting},
     error::Error,
     health::{self, Admission},
     hint::Hint,
-    model::{Attempt, Delivery, DeliveryState, Event, Failure, Health, State, Tally},
+    model::{Attempt, BREAKER, Delivery, DeliveryState, Event, Failure, Health, State, Tally},
     parked,
     ports::{Claim, MAX_DELAY, Outgoing, Ports, Post, Sending, Target},
     publish::AGAIN_AFTER,
@@ -173,6 +174,9 @@ async fn settle(
     let strains = matches!(verdict, Verdict::Retry { .. }) && failed != Some(Failure::Message);
     if strains {
         let health = ports.store.strain(&webhook.tenant, webhook.id, now).await?;
+        if health.failures == BREAKER {
+            announce(ports, webhook, News::Failing(&health)).await;
+        }
         if health.is_failing() {
             return wait(ports, delivery, made, &health).await;
         }
@@ -206,8 +210,10 @@ async fn settle(
     if made.dialect.is_tallied() {
         tally(ports, &delivery).await;
     }
-    if verdict == Verdict::Delivered {
-        arrived(ports, made).await;
+    match delivery.state {
+        DeliveryState::Delivered => arrived(ports, made).await,
+        DeliveryState::Failed => announce(ports, webhook, News::Exhausted(&delivery)).await,
+        _ => {}
     }
     if let Some(delay) = rides {
         let hint = Hint { released: made.hint.released, ..Hint::next(&delivery) };

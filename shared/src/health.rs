@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     access::Principal,
+    announce::{News, announce},
     deliver::LEASE,
     error::Error,
     model::{Health, TenantId, Webhook, WebhookId},
@@ -111,6 +112,9 @@ pub async fn recover(ports: &Ports, webhook: &Webhook, health: &Health) -> Resul
     if ports.store.relieve(tenant, id).await? && health.holds_back() {
         tracing::info!(%tenant, webhook = %id, "a receiver is back");
         parked::begin(ports, tenant, id).await;
+        if health.is_failing() {
+            announce(ports, webhook, News::Recovered(health)).await;
+        }
     }
     Ok(())
 }

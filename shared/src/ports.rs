@@ -52,6 +52,8 @@ pub struct Policy {
     pub disabled_after: SignedDuration,
     /// The operator's first key, which no store knows.
     pub operator_key: Option<KeyHash>,
+    /// The operator's own tenant, which is told what happens to the webhooks of all.
+    pub operations: Option<TenantId>,
 }
 
 impl Default for Policy {
@@ -61,6 +63,7 @@ impl Default for Policy {
             webhooks_per_tenant: 1000,
             disabled_after: SignedDuration::from_hours(5 * 24),
             operator_key: None,
+            operations: None,
         }
     }
 }

@@ -63,6 +63,9 @@ async fn prepare(
     place: i64,
 ) -> Result<Event, Error> {
     let tenant = principal.tenant_for(new.tenant.as_ref())?;
+    if new.topic.is_operational() {
+        return Err(Error::invalid("topic", "is published by the service itself"));
+    }
     let subscribers = ports.store.matching(&tenant, &new.topic).await?.ok_or(Error::NotFound("tenant"))?;
     let catalogue = ports.store.catalogue().await?;
     catalogue.check(&new.topic, &new.payload)?;
@@ -96,7 +99,7 @@ pub(crate) fn new_id(uid: Uuid) -> Result<EventId, Error> {
 }
 
 /// Adds the webhooks whose filters take an event. Its payload is read for them alone, and once for all of them.
-fn choose(subscribers: &Subscribers, event: &mut Event) {
+pub(crate) fn choose(subscribers: &Subscribers, event: &mut Event) {
     if subscribers.choosy.is_empty() {
         return;
     }

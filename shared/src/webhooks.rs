@@ -1,9 +1,12 @@
 //! Registering webhooks, and keeping them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use jiff::SignedDuration;
 
 use crate::{
     access::Principal,
+    announce::{News, announce},
     dialect::{self, Dialect},
     error::Error,
     model::{
@@ -257,12 +260,19 @@ pub async fn rotate(
 /// nothing.
 pub async fn disable(ports: &Ports, said: &Webhook, reason: &str) -> Result<(), Error> {
     let (any, which) = (Asked::default(), Selector::Id(said.id));
+    let is_news = AtomicBool::new(false);
     let disabled = edit(ports, &said.tenant, &any, &which, |webhook| {
-        if webhook.url == said.url {
+        let is_said_of_it = webhook.url == said.url && !matches!(webhook.state, State::Disabled { .. });
+        is_news.store(is_said_of_it, Ordering::Relaxed);
+        if is_said_of_it {
             webhook.state = State::Disabled { reason: reason.to_owned() };
         }
     });
     match disabled.await {
+        Ok(webhook) if is_news.load(Ordering::Relaxed) => {
+            announce(ports, &webhook, News::Disabled(reason)).await;
+            Ok(())
+        }
         Ok(_) | Err(Error::NotFound(_)) => Ok(()),
         Err(error) => Err(error),
     }

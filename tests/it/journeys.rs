@@ -1,5 +1,6 @@
 //! Longer ways, from an event to what became of it.
 
+mod announce;
 mod crash;
 mod deliver;
 mod first_start;

@@ -1,5 +1,6 @@
 //! Settings of a deployed function: environment variables, read once.
 
+use jiff::SignedDuration;
 use postrider::{model::KeyHash, ports::Policy};
 
 /// What a function needs to know; `template.yaml` sets for each only what it uses.
@@ -19,6 +20,10 @@ pub struct Settings {
     pub kms_key_id: Option<String>,
     /// SHA-256 of the operator's first key, in hexadecimal digits.
     pub operator_key_sha256: Option<String>,
+    /// The operator's own tenant, which is told what happens to the webhooks of all.
+    pub operations_tenant: Option<String>,
+    /// Hours of nothing but failures after which a webhook is disabled.
+    pub disabled_after_hours: Option<String>,
     /// Whether deliveries may go to private addresses; only tests set it.
     pub allow_private_targets: bool,
 }
@@ -42,6 +47,8 @@ impl Settings {
             queue_url: text("POSTRIDER_QUEUE_URL"),
             kms_key_id: read("POSTRIDER_KMS_KEY_ID"),
             operator_key_sha256: read("POSTRIDER_OPERATOR_KEY_SHA256"),
+            operations_tenant: read("POSTRIDER_OPERATIONS_TENANT"),
+            disabled_after_hours: read("POSTRIDER_DISABLED_AFTER_HOURS"),
             allow_private_targets: read("POSTRIDER_ALLOW_PRIVATE_TARGETS").as_deref() == Some("true"),
         }
     }
@@ -52,10 +59,23 @@ impl Settings {
             KeyHash::from_hex(hex)
                 .ok_or(Missing("POSTRIDER_OPERATOR_KEY_SHA256", "must be 64 hexadecimal digits"))
         };
+        let tenant = |id: &String| {
+            id.parse().map_err(|_| Missing("POSTRIDER_OPERATIONS_TENANT", "must be a tenant's id"))
+        };
+        let hours = |hours: &String| {
+            let hours = hours.parse().ok().filter(|hours| (1..=600).contains(hours));
+            hours
+                .map(SignedDuration::from_hours)
+                .ok_or(Missing("POSTRIDER_DISABLED_AFTER_HOURS", "must be a whole number from 1 to 600"))
+        };
+        let standard = Policy::default();
+        let disabled_after = self.disabled_after_hours.as_ref().map(hours).transpose()?;
         Ok(Policy {
+            disabled_after: disabled_after.unwrap_or(standard.disabled_after),
+            operations: self.operations_tenant.as_ref().map(tenant).transpose()?,
             allow_private_targets: self.allow_private_targets,
             operator_key: self.operator_key_sha256.as_ref().map(hash).transpose()?,
-            ..Policy::default()
+            ..standard
         })
     }
 }

@@ -28,7 +28,16 @@ impl Topic {
     pub fn resource(&self) -> &str {
         self.0.split('.').next().unwrap_or_default()
     }
+
+    /// Whether it is ours to publish: what happens to webhooks and deliveries themselves.
+    pub fn is_operational(&self) -> bool {
+        OPERATIONAL.contains(&self.as_str())
+    }
 }
+
+/// The topics of [`Topic::is_operational`].
+const OPERATIONAL: [&str; 4] =
+    ["webhook.failing", "webhook.recovered", "webhook.disabled", "delivery.exhausted"];
 
 fn is_word(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase())
@@ -96,6 +105,8 @@ impl fmt::Debug for Branch {
 impl TopicPattern {
     /// How [`TopicPattern::All`] is written.
     pub const ALL: &str = "*";
+    /// The branch that is all operational.
+    const WEBHOOKS: &str = "webhook.*";
 
     /// As it is written and as stores index it.
     pub fn as_str(&self) -> &str {
@@ -106,12 +117,16 @@ impl TopicPattern {
         }
     }
 
-    /// Whether events of a topic are meant.
+    /// Whether events of a topic are meant. An operational topic must be meant by its own name, or as `webhook.*`: who
+    /// asks for everything asks for what platforms publish.
     pub fn takes(&self, topic: &Topic) -> bool {
         match self {
-            Self::All => true,
+            Self::All => !topic.is_operational(),
             Self::One(one) => one == topic,
-            Self::Under(branch) => topic.as_str().starts_with(branch.0.trim_end_matches('*')),
+            Self::Under(branch) => {
+                let is_meant = !topic.is_operational() || &*branch.0 == Self::WEBHOOKS;
+                is_meant && topic.as_str().starts_with(branch.0.trim_end_matches('*'))
+            }
         }
     }
 
@@ -125,7 +140,9 @@ impl TopicPattern {
     pub fn of(topic: &Topic) -> Vec<String> {
         let name = topic.as_str();
         let above = name.match_indices('.').rev().map(|(dot, _)| format!("{}.*", &name[..dot]));
-        std::iter::once(name.to_owned()).chain(above).chain([Self::ALL.to_owned()]).collect()
+        let above = above.chain([Self::ALL.to_owned()]);
+        let meant = above.filter(|pattern| !topic.is_operational() || pattern == Self::WEBHOOKS);
+        std::iter::once(name.to_owned()).chain(meant).collect()
     }
 }
 
@@ -194,8 +211,12 @@ mod tests {
         let pattern = |text: &str| TopicPattern::try_from(text.to_owned());
         let topics =
             ["order.created", "order.item.added", "order_return.created", "orders.created", "a.order.b"];
+        let operational = ["webhook.failing", "delivery.exhausted"];
         for (text, taken) in [
             ("*", &topics[..]),
+            ("webhook.*", &["webhook.failing"]),
+            ("delivery.*", &[]),
+            ("delivery.exhausted", &["delivery.exhausted"]),
             ("order.created", &["order.created"]),
             ("order.*", &["order.created", "order.item.added"]),
             ("order.item.*", &["order.item.added"]),
@@ -204,7 +225,7 @@ mod tests {
         ] {
             let pattern = pattern(text).unwrap();
             assert_eq!(pattern.as_str(), text);
-            for topic in topics {
+            for topic in topics.into_iter().chain(operational) {
                 let topic: Topic = topic.parse().unwrap();
                 assert_eq!(pattern.takes(&topic), taken.contains(&topic.as_str()), "{text} {topic}");
                 let found = TopicPattern::of(&topic).contains(&text.to_owned());
