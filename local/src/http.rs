@@ -5,7 +5,7 @@ use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duratio
 
 use bytes::Bytes;
 use futures::FutureExt;
-use http::{Request, Response, StatusCode, uri::Authority};
+use http::{Method, Request, Response, StatusCode, uri::Authority};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     inspect::Inspector,
+    metrics::Metrics,
     template::{Function, Routes},
 };
 
@@ -27,25 +28,20 @@ const MAX_BODY: usize = 10 << 20;
 /// How long a client may take over its headers.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 
-type Answer = Response<Full<Bytes>>;
+pub(crate) type Answer = Response<Full<Bytes>>;
 
-struct Server {
-    routes: Routes,
-    ports: Ports,
-    post: Arc<dyn Post>,
-    inspector: Arc<Inspector>,
+/// What requests are answered with.
+pub(crate) struct Server {
+    pub(crate) routes: Routes,
+    pub(crate) ports: Ports,
+    pub(crate) post: Arc<dyn Post>,
+    pub(crate) inspector: Arc<Inspector>,
+    pub(crate) metrics: Metrics,
 }
 
 /// Serves until told to stop; requests under way are answered.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    routes: Routes,
-    ports: Ports,
-    post: Arc<dyn Post>,
-    inspector: Arc<Inspector>,
-    stop: CancellationToken,
-) {
-    let server = Arc::new(Server { routes, ports, post, inspector });
+pub(crate) async fn serve(listener: TcpListener, server: Server, stop: CancellationToken) {
+    let server = Arc::new(server);
     let connections = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
@@ -89,6 +85,9 @@ impl Server {
         if let Some(bin) = path.strip_prefix("/inspect/") {
             return self.inspector.answer(bin, &parts, &body);
         }
+        if path == "/metrics" && parts.method == Method::GET {
+            return self.metrics.answer(&self.ports, &parts.headers).await;
+        }
         let Some(function) = self.routes.find(&parts.method, path) else {
             return gateway(StatusCode::NOT_FOUND, "Not Found");
         };
@@ -130,7 +129,7 @@ fn bytes_of(body: Body) -> Full<Bytes> {
 }
 
 /// An answer of API Gateway's own.
-fn gateway(status: StatusCode, message: &str) -> Answer {
+pub(crate) fn gateway(status: StatusCode, message: &str) -> Answer {
     json(status, &serde_json::json!({ "message": message }))
 }
 

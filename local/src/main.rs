@@ -8,6 +8,7 @@ mod engine;
 mod first_run;
 mod http;
 mod inspect;
+mod metrics;
 mod pump;
 mod schedule;
 mod template;
@@ -18,7 +19,6 @@ use clap::Parser;
 use postrider_outbound::Outbound;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing_subscriber::EnvFilter;
 
 use self::{args::Args, engine::Running, inspect::Inspector, template::Template};
 
@@ -48,9 +48,10 @@ impl From<postrider::error::Error> for Failed {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match run(Args::parse()).await {
+    let traces = postrider_lambda::start_logs("warn", std::io::stderr);
+    let ended = run(Args::parse()).await;
+    traces.flush();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failed) => {
             eprintln!("postrider: {failed}");
@@ -85,8 +86,10 @@ async fn run(args: Args) -> Result<(), Failed> {
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     let inspector = Arc::new(Inspector::default());
+    let metrics = metrics::Metrics::start().map_err(|error| Failed::Usage(error.to_string()))?;
     let (routes, served) = (template.routes, ports.clone());
-    tasks.spawn(http::serve(listener, routes, served, post.clone(), inspector, stop.clone()));
+    let server = http::Server { routes, ports: served, post: post.clone(), inspector, metrics };
+    tasks.spawn(http::serve(listener, server, stop.clone()));
     tasks.spawn(pump::run(source, template.batch_size, ports.clone(), post, stop.clone()));
     tasks.spawn(schedule::run(template.schedule, ports, housekeeping, stop.clone()));
     tasks.close();

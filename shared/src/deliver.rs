@@ -15,7 +15,7 @@ use crate::{
     parked,
     ports::{Claim, MAX_DELAY, Outgoing, Ports, Post, Sending, Target},
     publish::AGAIN_AFTER,
-    retry, signing,
+    retry, signing, telemetry,
     verdict::{Broken, Exchange, Rules, Verdict, judge},
     webhooks,
 };
@@ -46,6 +46,7 @@ pub enum Done {
 
 /// Makes the attempt that a hint asks for. `received` is how often the queue has handed it out, this time
 /// included. An error means that nothing is on record: the message must come again.
+#[tracing::instrument(skip_all, fields(tenant = %hint.tenant, event = %hint.event, delivery = %hint.delivery, attempt = hint.attempt))]
 pub async fn deliver(
     ports: &Ports,
     post: &dyn Post,
@@ -111,6 +112,7 @@ async fn park(ports: &Ports, mut delivery: Delivery, decided: Timestamp) -> Resu
     delivery.next_attempt_at = None;
     delivery.parked_at = delivery.parked_at.or(Some(delivery.created_at));
     ports.store.park(&delivery, delivery.attempt_count).await?;
+    telemetry::parked();
     // By now its webhook may have been resumed, and its backlog gone out.
     if ports.clock.now().duration_since(decided) > LATE {
         parked::note(ports, &delivery.tenant, delivery.id.webhook).await?;
@@ -206,7 +208,7 @@ async fn settle(
     if !ports.store.record(&delivery, swept_at).await? {
         return Ok(Done::Nothing);
     }
-    log(&delivery, verdict);
+    log(&delivery, verdict, now);
     if made.dialect.is_tallied() {
         tally(ports, &delivery).await;
     }
@@ -254,7 +256,8 @@ async fn wait(
     if !ports.store.park(&delivery, made.hint.attempt.saturating_sub(1)).await? {
         return Ok(Done::Nothing);
     }
-    log(&delivery, Verdict::Retry { asked: None });
+    log(&delivery, Verdict::Retry { asked: None }, ports.clock.now());
+    telemetry::parked();
     if made.dialect.is_tallied() {
         tally(ports, &delivery).await;
     }
@@ -307,8 +310,9 @@ pub(crate) fn attempt(exchange: Exchange, verdict: Verdict, number: u32, at: Tim
     Attempt { number, at, phases, address, failure, detail, reply }
 }
 
-/// One wide line for each attempt.
-fn log(delivery: &Delivery, verdict: Verdict) {
+/// One wide line for each attempt, and its figures.
+fn log(delivery: &Delivery, verdict: Verdict, now: Timestamp) {
+    telemetry::attempted(delivery, now);
     let Some(attempt) = delivery.attempts.last() else { return };
     let status = attempt.reply.as_ref().map(|reply| reply.status);
     let (tenant, event, total_us) = (&delivery.tenant, &delivery.event, attempt.phases.total_us);

@@ -48,6 +48,7 @@ impl Desk<'_> {
 static NOTHING_ADDED: LazyLock<Catalogue> = LazyLock::new(Catalogue::default);
 
 /// Answers a request, whatever it is.
+#[tracing::instrument(name = "request", skip_all, fields(method = %request.method(), path = request.uri().path()))]
 pub async fn answer(ports: &Ports, desk: Desk<'_>, request: &Request) -> Response {
     let head = with_head_as_get(request);
     let request = head.as_ref().unwrap_or(request);

@@ -7,7 +7,8 @@
 //! - [`access`]: who asks, and whether they may; [`oauth`]: how a client gets tokens
 //! - [`door`]: a request from decoding to answer; [`tenants`], [`webhooks`], [`credentials`], [`filters`],
 //!   [`publish`], [`history`]: the use cases behind it
-//! - [`deliver`]: one attempt; [`sweep`]: what is due or stranded; [`announce`]: what happens to webhooks themselves
+//! - [`deliver`]: one attempt; [`sweep`]: what is due or stranded; [`announce`]: what happens to webhooks themselves;
+//!   [`telemetry`]: what is counted and timed
 //! - [`filter`]: which events a webhook gets
 //! - [`guard`], [`retry`], [`verdict`], [`signing`], [`sealing`], [`bucket`]: pure rules
 //!
@@ -40,6 +41,7 @@ pub mod schema;
 pub mod sealing;
 pub mod signing;
 pub mod sweep;
+pub mod telemetry;
 pub mod tenants;
 pub mod testing;
 pub mod topics;

@@ -15,6 +15,7 @@ use crate::{
     model::{Event, EventId, WebhookId},
     operation::{NewEvent, Receipt},
     ports::{Accepted, Ports, Sending, Subscribers},
+    telemetry,
 };
 
 /// When an event that was published before is queued again. The publish that accepted it may have died before
@@ -146,7 +147,10 @@ fn settle(
     again: &mut Vec<Sending>,
 ) -> Result<Receipt, Error> {
     match accepted? {
-        Accepted::New => Ok(Receipt { id: event.id.clone(), deliveries: event.webhooks.len() }),
+        Accepted::New => {
+            telemetry::accepted();
+            Ok(Receipt { id: event.id.clone(), deliveries: event.webhooks.len() })
+        }
         Accepted::Already(kept) if kept.repeats(event) => {
             again.extend(kept.webhooks.iter().map(|&webhook| Sending {
                 hint: Hint::again(&kept, webhook),

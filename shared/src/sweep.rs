@@ -12,6 +12,7 @@ use crate::{
     operation::PageRequest,
     parked,
     ports::{Ports, Sending},
+    telemetry,
 };
 
 /// How old an event is when it is looked at: by then its first attempts are on record, or something is wrong.
@@ -37,20 +38,25 @@ pub struct Swept {
 /// Makes a round.
 pub async fn sweep(ports: &Ports) -> Result<Swept, Error> {
     let now = ports.clock.now();
-    Ok(Swept {
-        due: due(ports, now).await?,
+    let mut oldest = None;
+    let found = Swept {
+        due: due(ports, now, &mut oldest).await?,
         stranded: stranded(ports, now).await?,
         released: parked::look(ports, now).await?,
-    })
+    };
+    telemetry::swept(found, oldest, now);
+    Ok(found)
 }
 
-async fn due(ports: &Ports, now: Timestamp) -> Result<usize, Error> {
+/// Queues what is due, and notes when the oldest of their events was accepted.
+async fn due(ports: &Ports, now: Timestamp, oldest: &mut Option<Timestamp>) -> Result<usize, Error> {
     let mut total = 0;
     loop {
         // The lease is what makes it come due again if the message gets lost.
         let hints = ports.store.due(now, now + LEASE, STEP).await?;
         let found = hints.len();
         total += found;
+        *oldest = hints.iter().filter_map(|hint| hint.delivery.accepted_at()).chain(*oldest).min();
         send(ports, hints).await?;
         // A page that is not full is not the last: an engine may look at its shards by turns.
         if found == 0 {

@@ -11,4 +11,5 @@ mod parked;
 mod restart;
 mod retry;
 mod secrets;
+mod telemetry;
 mod tls;

@@ -4,11 +4,14 @@ use lambda_http::{Request, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    postrider_lambda::start_logs();
-    let ports = postrider_aws::ports(&postrider_lambda::Settings::from_env()).await?;
-    let ports = &ports;
+    let settings = postrider_lambda::Settings::from_env();
+    let telemetry = postrider_lambda::Telemetry::start(settings.stack.as_deref());
+    let ports = postrider_aws::ports(&settings).await?;
+    let (ports, telemetry) = (&ports, &telemetry);
     lambda_http::run(service_fn(async move |event: Request| {
-        Ok::<_, std::convert::Infallible>(publish::handle(ports, event).await)
+        let answer = publish::handle(ports, event).await;
+        telemetry.flush();
+        Ok::<_, std::convert::Infallible>(answer)
     }))
     .await
 }

@@ -5,11 +5,14 @@ use lambda_runtime::{LambdaEvent, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    postrider_lambda::start_logs();
-    let ports = postrider_aws::ports(&postrider_lambda::Settings::from_env()).await?;
-    let ports = &ports;
+    let settings = postrider_lambda::Settings::from_env();
+    let telemetry = postrider_lambda::Telemetry::start(settings.stack.as_deref());
+    let ports = postrider_aws::ports(&settings).await?;
+    let (ports, telemetry) = (&ports, &telemetry);
     lambda_runtime::run(service_fn(async move |event: LambdaEvent<EventBridgeEvent>| {
-        scheduler::handle(ports, event.payload).await.map(drop).map_err(lambda_runtime::Error::from)
+        let swept = scheduler::handle(ports, event.payload).await;
+        telemetry.flush();
+        swept.map(drop).map_err(lambda_runtime::Error::from)
     }))
     .await
 }

@@ -5,8 +5,10 @@ mod edge;
 mod gateway;
 mod settings;
 mod telemetry;
+mod traces;
 
 pub use edge::{SystemClock, SystemDice};
 pub use gateway::{MAX_TARGET, answer, decode, encode, event};
 pub use settings::{Missing, Settings};
-pub use telemetry::start_logs;
+pub use telemetry::{Telemetry, start_logs};
+pub use traces::Traces;

@@ -24,6 +24,8 @@ pub struct Settings {
     pub operations_tenant: Option<String>,
     /// Hours of nothing but failures after which a webhook is disabled.
     pub disabled_after_hours: Option<String>,
+    /// The name of the deployment, under which its metrics stand.
+    pub stack: Option<String>,
     /// Whether deliveries may go to private addresses; only tests set it.
     pub allow_private_targets: bool,
 }
@@ -49,6 +51,7 @@ impl Settings {
             operator_key_sha256: read("POSTRIDER_OPERATOR_KEY_SHA256"),
             operations_tenant: read("POSTRIDER_OPERATIONS_TENANT"),
             disabled_after_hours: read("POSTRIDER_DISABLED_AFTER_HOURS"),
+            stack: read("POSTRIDER_STACK"),
             allow_private_targets: read("POSTRIDER_ALLOW_PRIVATE_TARGETS").as_deref() == Some("true"),
         }
     }

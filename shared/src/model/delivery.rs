@@ -43,6 +43,22 @@ pub enum Failure {
     Message,
 }
 
+impl Failure {
+    /// In a word, as it is written everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Blocked => "blocked",
+            Self::Refused => "refused",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol",
+            Self::Status => "status",
+            Self::Message => "message",
+        }
+    }
+}
+
 /// How long each phase of an exchange took, in microseconds; none: it did not come to that, or a kept
 /// connection made it needless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

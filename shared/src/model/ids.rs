@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -136,6 +137,14 @@ pub struct DeliveryId {
     pub event: Uuid,
     /// The webhook it is for.
     pub webhook: WebhookId,
+}
+
+impl DeliveryId {
+    /// When its event was accepted, to the millisecond: its number says so (RFC 9562, 5.7).
+    pub fn accepted_at(self) -> Option<Timestamp> {
+        let (seconds, nanos) = self.event.get_timestamp()?.to_unix();
+        Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanos).ok()?).ok()
+    }
 }
 
 impl fmt::Display for DeliveryId {
