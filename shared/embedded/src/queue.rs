@@ -2,10 +2,12 @@
 //!
 //! Every message is on disk before its sender is answered. Those of one event share a row, which goes when the
 //! last of them is done with: a fan-out costs the queue two writes, however wide it is. What waits is handed out
-//! from memory, in order; a backlog too long for memory stays on disk and is fetched as memory empties. What is
+//! from memory, tenant by tenant in turn, and each tenant's in order; a backlog too long for memory stays on disk
+//! and is fetched as the tenant's line in memory gets short. What is
 //! being worked on, and what is done of a row, is known in memory alone: if the process dies, the whole row is
 //! handed out again, as messages that were handed out before.
 
+mod lines;
 mod waiting;
 
 use std::{convert::identity, time::Duration};
@@ -14,17 +16,23 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use postrider::{
     error::Error,
+    model::TenantId,
     ports::{MAX_DELAY, Queue, Sending},
 };
 use rusqlite::{Connection, params};
 use tokio::time::{Instant, timeout_at};
 
 pub(crate) use self::waiting::Waiting;
-use self::waiting::{Message, Row};
-use crate::Engine;
+use self::{
+    lines::{Message, Wanted},
+    waiting::Row,
+};
+use crate::{Engine, rows};
 
-/// Rows fetched from disk at once.
+/// Rows fetched from disk at once, of one tenant.
 const FETCH: usize = 200;
+/// With so many messages, no further row is fetched.
+const FETCHED: usize = 1000;
 /// Messages of one row at most: those that are done with stay on disk with those that are not.
 const IN_A_ROW: usize = 100;
 /// What parts the messages of a row. They are JSON on one line each.
@@ -61,7 +69,11 @@ impl Waiting {
     pub(crate) fn load(db: &Connection, settings: Settings) -> rusqlite::Result<Self> {
         db.execute("UPDATE queue SET visible_at = 0 WHERE visible_at < 0", [])?;
         let last = db.query_row("SELECT coalesce(max(id), 0) FROM queue", [], |row| row.get(0))?;
-        Ok(Self::new(settings, last, next_delayed(db)?))
+        let tenants = db
+            .prepare("SELECT DISTINCT tenant FROM queue WHERE visible_at = 0")?
+            .query_map([], |row| rows::parsed(row, 0))?
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(Self::new(settings, tenants, last, next_delayed(db)?))
     }
 }
 
@@ -108,10 +120,10 @@ impl Engine {
         let waiting = self.0.waiting.clone();
         // Each in a row of its own: a later one may fail where the others of its row did not.
         let job = move |db: &Connection| {
-            let mut insert =
-                db.prepare_cached("INSERT INTO queue (id, visible_at, received, body) VALUES (?, ?, ?, ?)")?;
-            for Message { received, body, .. } in &messages {
-                insert.execute(params![waiting.next_row(), visible_at, received, body])?;
+            let sql = "INSERT INTO queue (id, tenant, visible_at, received, body) VALUES (?, ?, ?, ?, ?)";
+            let mut insert = db.prepare_cached(sql)?;
+            for Message { tenant, received, body, .. } in &messages {
+                insert.execute(params![waiting.next_row(), tenant.as_str(), visible_at, received, body])?;
             }
             delete(db, &emptied)?;
             Ok(waiting)
@@ -127,13 +139,13 @@ impl Engine {
     /// Brings messages into memory: those on disk alone, and those whose delay has passed.
     async fn refill(&self, now: Timestamp) -> Result<(), Error> {
         let now = now.as_microsecond();
-        let (fetch_after, promote) = self.0.waiting.to_do(now);
-        if let Some(after) = fetch_after {
-            let waiting = self.0.waiting.clone();
-            let fetched =
-                self.0.writer.write(move |db| fetch(db, after), move |found| waiting.fetched(found, FETCH));
+        let (wanted, promote) = self.0.waiting.to_do(now);
+        if !wanted.is_empty() {
+            let (waiting, asked) = (self.0.waiting.clone(), wanted.clone());
+            let job = move |db: &Connection| asked.iter().map(|asked| fetch(db, asked)).collect();
+            let fetched = self.0.writer.write(job, move |found| waiting.fetched(found));
             if let Err(error) = fetched.await {
-                self.0.waiting.not_fetched();
+                self.0.waiting.not_fetched(wanted);
                 return Err(error);
             }
         }
@@ -169,13 +181,27 @@ fn delete(db: &Connection, rows: &[i64]) -> rusqlite::Result<()> {
 }
 
 fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
-    Ok(Row { id: row.get(0)?, bodies: row.get(1)?, received: row.get(2)? })
+    Ok(Row { id: row.get(0)?, bodies: row.get(1)?, received: row.get(2)?, tenant: rows::parsed(row, 3)? })
 }
 
-fn fetch(db: &Connection, after: i64) -> rusqlite::Result<Vec<Row>> {
-    let sql = "SELECT id, body, received FROM queue WHERE id > ? AND visible_at = 0 ORDER BY id LIMIT ?";
+/// A tenant's rows that are next, and after which row there may be more.
+fn fetch(db: &Connection, (tenant, after): &Wanted) -> rusqlite::Result<(TenantId, Vec<Row>, Option<i64>)> {
+    let sql = "SELECT id, body, received, tenant FROM queue
+               WHERE tenant = ? AND id > ? AND visible_at = 0 ORDER BY id LIMIT ?";
+    let mut statement = db.prepare_cached(sql)?;
     let limit = i64::try_from(FETCH).unwrap_or(i64::MAX);
-    db.prepare_cached(sql)?.query_map([after, limit], row)?.collect()
+    let mut found = statement.query(params![tenant.as_str(), after, limit])?;
+    let (mut rows, mut messages) = (Vec::new(), 0);
+    while messages < FETCHED
+        && let Some(next) = found.next()?
+    {
+        let next = row(next)?;
+        messages += next.bodies.split(BETWEEN).count();
+        rows.push(next);
+    }
+    let is_all = rows.len() < FETCH && messages < FETCHED;
+    let more_after = rows.last().map(|row| row.id).filter(|_| !is_all);
+    Ok((tenant.clone(), rows, more_after))
 }
 
 /// Delayed messages whose time has come. They keep a mark of their own (-1 instead of 0) so that a fetch from
@@ -183,7 +209,7 @@ fn fetch(db: &Connection, after: i64) -> rusqlite::Result<Vec<Row>> {
 fn promoted(db: &Connection, now: i64) -> rusqlite::Result<Vec<Row>> {
     let sql = "UPDATE queue SET visible_at = -1 WHERE id IN
                (SELECT id FROM queue WHERE visible_at > 0 AND visible_at <= ? ORDER BY visible_at LIMIT ?)
-               RETURNING id, body, received";
+               RETURNING id, body, received, tenant";
     let limit = i64::try_from(FETCH).unwrap_or(i64::MAX);
     db.prepare_cached(sql)?.query_map([now, limit], row)?.collect()
 }
@@ -197,6 +223,7 @@ fn visible_at(delay: Duration, now: Timestamp) -> i64 {
 pub(crate) struct Rows(Vec<NewRow>);
 
 struct NewRow {
+    tenant: TenantId,
     visible_at: i64,
     messages: usize,
     bodies: String,
@@ -221,12 +248,16 @@ impl Rows {
             // The event is not in the message: it is in the same file, and the newest are in memory.
             let body = sending.hint.write(None)?;
             match rows.last_mut() {
-                Some(row) if row.visible_at == visible_at && row.messages < IN_A_ROW => {
+                Some(row)
+                    if row.visible_at == visible_at
+                        && row.messages < IN_A_ROW
+                        && row.tenant == sending.hint.tenant =>
+                {
                     row.messages += 1;
                     row.bodies.push(BETWEEN);
                     row.bodies.push_str(&body);
                 }
-                _ => rows.push(NewRow { visible_at, messages: 1, bodies: body }),
+                _ => rows.push(NewRow { tenant: sending.hint.tenant, visible_at, messages: 1, bodies: body }),
             }
         }
         Ok(Self(rows))
@@ -235,13 +266,14 @@ impl Rows {
 
 impl Waiting {
     pub(crate) fn write(&self, db: &Connection, rows: Rows) -> rusqlite::Result<Written> {
-        let mut insert = db.prepare_cached("INSERT INTO queue (id, visible_at, body) VALUES (?, ?, ?)")?;
+        let sql = "INSERT INTO queue (id, tenant, visible_at, body) VALUES (?, ?, ?, ?)";
+        let mut insert = db.prepare_cached(sql)?;
         let mut written = Written { ready: Vec::with_capacity(rows.0.len()), delayed_until: None };
-        for NewRow { visible_at, bodies, .. } in rows.0 {
+        for NewRow { tenant, visible_at, bodies, .. } in rows.0 {
             let id = self.next_row();
-            insert.execute(params![id, visible_at, bodies])?;
+            insert.execute(params![id, tenant.as_str(), visible_at, bodies])?;
             if visible_at == 0 {
-                written.ready.push(Row { id, bodies, received: 0 });
+                written.ready.push(Row { id, tenant, bodies, received: 0 });
             } else {
                 let first = written.delayed_until.map_or(visible_at, |next| next.min(visible_at));
                 written.delayed_until = Some(first);

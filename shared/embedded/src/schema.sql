@@ -121,14 +121,17 @@ CREATE TABLE IF NOT EXISTS tallies (
     failed_at INTEGER
 ) WITHOUT ROWID;
 
--- A row is one message or several, a line each. visible_at 0: at once; -1: handed out after its delay.
+-- A row is one message or several of a tenant's, a line each. visible_at 0: at once; -1: handed out after its delay.
 CREATE TABLE IF NOT EXISTS queue (
     id         INTEGER PRIMARY KEY,
+    tenant     TEXT NOT NULL,
     visible_at INTEGER NOT NULL,
     received   INTEGER NOT NULL DEFAULT 0,
     body       TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS queue_delayed ON queue (visible_at) WHERE visible_at > 0;
+-- By id within a tenant: it is the row's number, which an index carries anyway.
+CREATE INDEX IF NOT EXISTS queue_by_tenant ON queue (tenant) WHERE visible_at = 0;
 
 CREATE TABLE IF NOT EXISTS dead_letters (
     id       INTEGER PRIMARY KEY,
