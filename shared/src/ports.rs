@@ -339,7 +339,8 @@ impl Sending {
 /// but timing.
 #[async_trait]
 pub trait Queue: Send + Sync {
-    /// Queues hints, durably before it returns.
+    /// Queues hints, each in its lane, durably before it returns. Within a lane, no tenant's messages wait until another's
+    /// have gone out.
     async fn send(&self, batch: Vec<Sending>) -> Result<(), Error>;
 }
 

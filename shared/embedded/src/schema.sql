@@ -124,14 +124,15 @@ CREATE TABLE IF NOT EXISTS tallies (
 -- A row is one message or several of a tenant's, a line each. visible_at 0: at once; -1: handed out after its delay.
 CREATE TABLE IF NOT EXISTS queue (
     id         INTEGER PRIMARY KEY,
+    lane       INTEGER NOT NULL,
     tenant     TEXT NOT NULL,
     visible_at INTEGER NOT NULL,
     received   INTEGER NOT NULL DEFAULT 0,
     body       TEXT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS queue_delayed ON queue (visible_at) WHERE visible_at > 0;
+CREATE INDEX IF NOT EXISTS queue_delayed ON queue (lane, visible_at) WHERE visible_at > 0;
 -- By id within a tenant: it is the row's number, which an index carries anyway.
-CREATE INDEX IF NOT EXISTS queue_by_tenant ON queue (tenant) WHERE visible_at = 0;
+CREATE INDEX IF NOT EXISTS queue_by_tenant ON queue (lane, tenant) WHERE visible_at = 0;
 
 CREATE TABLE IF NOT EXISTS dead_letters (
     id       INTEGER PRIMARY KEY,

@@ -15,8 +15,10 @@ use super::{
     lines::{ALL, Lines, Message, Wanted},
 };
 
-/// What waits, as far as it is in memory.
+/// What waits in a lane, as far as it is in memory.
 pub(crate) struct Waiting {
+    /// As its rows name it.
+    pub(super) lane: i64,
     settings: Settings,
     state: Mutex<State>,
     arrived: Notify,
@@ -32,8 +34,6 @@ struct State {
     rows: HashMap<i64, usize>,
     /// The newest flight's number.
     last_flight: u64,
-    /// The newest row's number. SQLite would give the number of a deleted row again.
-    last_row: i64,
     /// Rows up to this one were there before this process: it cannot know whether they were handed out.
     inherited: i64,
     /// When the next delayed message becomes visible, in microseconds since 1970.
@@ -89,14 +89,15 @@ impl State {
 impl Waiting {
     /// Rows up to `last_row` are there already, of these tenants.
     pub(super) fn new(
+        lane: i64,
         settings: Settings,
         tenants: Vec<TenantId>,
         last_row: i64,
         next_delayed: Option<i64>,
     ) -> Self {
         let ready = Lines::on_disk(tenants);
-        let state = State { ready, inherited: last_row, last_row, next_delayed, ..State::default() };
-        Self { settings, state: Mutex::new(state), arrived: Notify::new() }
+        let state = State { ready, inherited: last_row, next_delayed, ..State::default() };
+        Self { lane, settings, state: Mutex::new(state), arrived: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -106,13 +107,6 @@ impl Waiting {
     /// When something has come.
     pub(super) async fn arrival(&self) {
         self.arrived.notified().await;
-    }
-
-    /// A number for a new row, larger than all before.
-    pub(super) fn next_row(&self) -> i64 {
-        let mut state = self.state();
-        state.last_row += 1;
-        state.last_row
     }
 
     /// Takes in rows that have just been committed, in the order of their ids.
