@@ -114,7 +114,13 @@ async fn aws(args: &Args, policy: Policy) -> Result<Running, Failed> {
         return Err(Failed::Usage(says.to_owned()));
     }
     let source = |lane| Arc::new(Aws(engine.clone(), lane));
-    Ok(Running { ports, fast: source(Lane::Fast), slow: source(Lane::Slow), housekeeping: None, is_new: false })
+    Ok(Running {
+        ports,
+        fast: source(Lane::Fast),
+        slow: source(Lane::Slow),
+        housekeeping: None,
+        is_new: false,
+    })
 }
 
 struct Aws(postrider_aws::Engine, Lane);

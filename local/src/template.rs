@@ -106,7 +106,11 @@ impl Template {
     }
 }
 
-fn queue(resources: Option<&Value>, batch_sizes: &HashMap<String, usize>, lane: Lane) -> Result<Queue, BadTemplate> {
+fn queue(
+    resources: Option<&Value>,
+    batch_sizes: &HashMap<String, usize>,
+    lane: Lane,
+) -> Result<Queue, BadTemplate> {
     let name = resource(lane);
     let is_no_number = |what| bad(format!("{name}: {what} is no number"));
     let property = |what| {

@@ -124,12 +124,7 @@ impl Engine {
     }
 
     /// Hands out up to `max` messages of a lane (at most ten); waits up to `patience` (at most 20 s) for the first.
-    pub async fn receive(
-        &self,
-        lane: Lane,
-        max: usize,
-        patience: Duration,
-    ) -> Result<Vec<Received>, Error> {
+    pub async fn receive(&self, lane: Lane, max: usize, patience: Duration) -> Result<Vec<Received>, Error> {
         let receive = self
             .0
             .sqs

@@ -39,9 +39,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
 pub use self::queue::{Received, Settings as QueueSettings};
-use self::{
-    cache::Generational, checkpoint::Checkpointer, events::EventCache, queue::Lanes, writer::Writer,
-};
+use self::{cache::Generational, checkpoint::Checkpointer, events::EventCache, queue::Lanes, writer::Writer};
 
 /// Queries at once, each with a connection of its own: more would only have more caches.
 const READERS: usize = 2;

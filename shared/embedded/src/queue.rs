@@ -90,7 +90,9 @@ impl Lanes {
                 .prepare("SELECT DISTINCT tenant FROM queue WHERE lane = ? AND visible_at = 0")?
                 .query_map([lane], |row| rows::parsed(row, 0))?
                 .collect::<rusqlite::Result<_>>()?;
-            Ok::<_, rusqlite::Error>(Waiting::new(lane, settings, tenants, last, next_delayed(db, lane)?).into())
+            Ok::<_, rusqlite::Error>(
+                Waiting::new(lane, settings, tenants, last, next_delayed(db, lane)?).into(),
+            )
         };
         Ok(Self { fast: waiting(0)?, slow: waiting(1)?, last_row: Arc::new(last.into()) })
     }

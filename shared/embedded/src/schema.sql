@@ -90,12 +90,13 @@ CREATE TABLE IF NOT EXISTS deliveries (
 CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS deliveries_parked ON deliveries (webhook, parked_at, event) WHERE state = 'parked';
 
--- Receivers that have failed since they last took something.
+-- Receivers that have failed since they last took something, or take long.
 CREATE TABLE IF NOT EXISTS healths (
-    webhook  BLOB PRIMARY KEY,
-    failures INTEGER NOT NULL,
-    since    INTEGER,
-    probe_at INTEGER
+    webhook    BLOB PRIMARY KEY,
+    failures   INTEGER NOT NULL DEFAULT 0,
+    since      INTEGER,
+    probe_at   INTEGER,
+    slow_until INTEGER
 ) WITHOUT ROWID;
 
 -- Webhooks with a backlog that is on its way, and when somebody is to look whether it still is.

@@ -66,8 +66,9 @@ impl Inbox {
             }
             Self::Aws { engine, .. } => {
                 let found = engine.receive(lane, max, PATIENCE).await.unwrap();
-                let read =
-                    |m: postrider_aws::Received| Message::new(lane, Token::Aws(m.receipt), &m.body, m.received);
+                let read = |m: postrider_aws::Received| {
+                    Message::new(lane, Token::Aws(m.receipt), &m.body, m.received)
+                };
                 found.into_iter().map(read).collect()
             }
             Self::Simulated(queue) => {
@@ -88,7 +89,9 @@ impl Inbox {
 
     pub(crate) async fn delete(&self, message: &Message) {
         match (self, message.token.clone()) {
-            (Self::Embedded(engine), Token::Numbered(id)) => engine.delete(message.lane, vec![id]).await.unwrap(),
+            (Self::Embedded(engine), Token::Numbered(id)) => {
+                engine.delete(message.lane, vec![id]).await.unwrap()
+            }
             (Self::Aws { engine, .. }, Token::Aws(receipt)) => {
                 engine.delete_messages(message.lane, &[receipt]).await.unwrap();
             }

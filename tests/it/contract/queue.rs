@@ -187,7 +187,11 @@ async fn first_attempts_have_a_lane_of_their_own(world: &World) {
     let retry = Hint { attempt: 2, fresh_at: None, ..fresh.clone() };
     let released = Hint { released: Some(0), fresh_at: None, ..fresh.clone() };
     for (hint, lane) in [(retry, Lane::Slow), (fresh, Lane::Fast), (released, Lane::Slow)] {
-        world.queue.send(vec![Sending { hint: hint.clone(), delay: Duration::ZERO, event: None }]).await.unwrap();
+        world
+            .queue
+            .send(vec![Sending { hint: hint.clone(), delay: Duration::ZERO, event: None }])
+            .await
+            .unwrap();
         let message = next(world).await;
         assert_eq!((&message.hint, message.lane), (&hint, lane));
         world.inbox.delete(&message).await;

@@ -17,8 +17,12 @@ fn open(dir: &tempfile::TempDir) -> Engine {
 
 /// Queues hints for `webhooks` webhooks of one event.
 async fn send(engine: &Engine, webhooks: u128) {
+    send_of("acme", engine, webhooks).await;
+}
+
+async fn send_of(tenant: &str, engine: &Engine, webhooks: u128) {
     let hint = |webhook| Hint {
-        tenant: "acme".parse().unwrap(),
+        tenant: tenant.parse().unwrap(),
         event: "e-1".parse().unwrap(),
         delivery: DeliveryId { event: Uuid::nil(), webhook: WebhookId(Uuid::from_u128(webhook)) },
         attempt: 1,
@@ -132,4 +136,24 @@ async fn a_backlog_too_long_for_memory_comes_whole() {
         }
     }
     assert_eq!((found, rows(&engine).await), (25_007, 0));
+}
+
+#[tokio::test]
+async fn a_tenant_does_not_wait_for_anothers_backlog() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(&dir);
+    for _ in 0..80 {
+        send_of("noisy", &engine, 100).await;
+    }
+    send_of("quiet", &engine, 2).await;
+    let is_quiet = |message: &&Received| message.body.contains("quiet");
+    let some = engine.receive(Lane::Slow, 4, SOON, Timestamp::now).await.unwrap();
+    assert_eq!(some.iter().filter(is_quiet).count(), 2, "they take turns");
+    engine.delete(Lane::Slow, some.iter().map(|message| message.id).collect()).await.unwrap();
+
+    send_of("quiet", &engine, 2).await;
+    drop(engine);
+    let engine = open(&dir);
+    let some = engine.receive(Lane::Slow, 4, SOON, Timestamp::now).await.unwrap();
+    assert_eq!(some.iter().filter(is_quiet).count(), 2, "also after a restart");
 }
