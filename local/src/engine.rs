@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use postrider::{
     error::Error,
+    hint::Lane,
     ports::{Policy, Ports},
 };
 use postrider_embedded::{Engine, QueueSettings};
@@ -16,7 +17,7 @@ use crate::{
     args::{self, Args},
     pump::{Record, Source},
     schedule::Housekeeping,
-    template::Template,
+    template::{self, Template},
 };
 
 /// How long events and deliveries are kept: what the tables' TTL says on AWS.
@@ -28,7 +29,9 @@ const RETURN_AFTER: Duration = Duration::from_secs(5);
 /// An engine that runs.
 pub(crate) struct Running {
     pub(crate) ports: Ports,
-    pub(crate) source: Arc<dyn Source>,
+    /// Where the records of each lane come from.
+    pub(crate) fast: Arc<dyn Source>,
+    pub(crate) slow: Arc<dyn Source>,
     pub(crate) housekeeping: Option<Arc<dyn Housekeeping>>,
     /// Whether its database was made just now.
     pub(crate) is_new: bool,
@@ -50,7 +53,8 @@ pub(crate) async fn start(args: &Args, template: &Template, allow_private: bool)
 
 fn embedded(args: &Args, template: &Template, policy: Policy) -> Result<Running, Failed> {
     let is_new = !args.data.exists();
-    let settings = QueueSettings { visibility: template.visibility, max_receives: template.max_receives };
+    let template::Queue { visibility, max_receives, .. } = template.fast;
+    let settings = QueueSettings { visibility, max_receives };
     let engine = Engine::open(&args.data, settings)?;
     let ports = Ports {
         store: Arc::new(engine.clone()),
@@ -59,16 +63,17 @@ fn embedded(args: &Args, template: &Template, policy: Policy) -> Result<Running,
         dice: Arc::new(SystemDice),
         policy,
     };
-    let engine = Arc::new(Embedded(engine));
-    Ok(Running { ports, source: engine.clone(), housekeeping: Some(engine), is_new })
+    let source = |lane| Arc::new(Embedded(engine.clone(), lane));
+    let housekeeping = Some(Arc::new(Tidied(engine.clone())) as Arc<dyn Housekeeping>);
+    Ok(Running { ports, fast: source(Lane::Fast), slow: source(Lane::Slow), housekeeping, is_new })
 }
 
-struct Embedded(Engine);
+struct Embedded(Engine, Lane);
 
 #[async_trait]
 impl Source for Embedded {
     async fn receive(&self, max: usize, patience: Duration) -> Result<Vec<Record>, Error> {
-        let received = self.0.receive(max, patience, Timestamp::now).await?;
+        let received = self.0.receive(self.1, max, patience, Timestamp::now).await?;
         let record = |message: postrider_embedded::Received| Record {
             receipt: message.id.to_string(),
             body: message.body,
@@ -80,16 +85,18 @@ impl Source for Embedded {
     async fn settle(&self, done: Vec<String>, failed: Vec<String>) -> Result<(), Error> {
         let ids =
             |receipts: Vec<String>| receipts.iter().filter_map(|id| id.parse().ok()).collect::<Vec<u64>>();
-        self.0.delete(ids(done)).await?;
+        self.0.delete(self.1, ids(done)).await?;
         if failed.is_empty() {
             return Ok(());
         }
-        self.0.put_back(ids(failed), RETURN_AFTER, Timestamp::now()).await
+        self.0.put_back(self.1, ids(failed), RETURN_AFTER, Timestamp::now()).await
     }
 }
 
+struct Tidied(Engine);
+
 #[async_trait]
-impl Housekeeping for Embedded {
+impl Housekeeping for Tidied {
     async fn tidy(&self) -> Result<(), Error> {
         self.0.purge(Timestamp::now() - KEPT).await.map(drop)
     }
@@ -111,15 +118,22 @@ async fn aws(args: &Args, policy: Policy) -> Result<Running, Failed> {
         let says = "the engine aws needs an operator's key: --operator-key, or POSTRIDER_OPERATOR_KEY_SHA256";
         return Err(Failed::Usage(says.to_owned()));
     }
-    Ok(Running { ports, source: Arc::new(Aws(engine)), housekeeping: None, is_new: false })
+    let source = |lane| Arc::new(Aws(engine.clone(), lane));
+    Ok(Running {
+        ports,
+        fast: source(Lane::Fast),
+        slow: source(Lane::Slow),
+        housekeeping: None,
+        is_new: false,
+    })
 }
 
-struct Aws(postrider_aws::Engine);
+struct Aws(postrider_aws::Engine, Lane);
 
 #[async_trait]
 impl Source for Aws {
     async fn receive(&self, max: usize, patience: Duration) -> Result<Vec<Record>, Error> {
-        let received = self.0.receive(max, patience).await?;
+        let received = self.0.receive(self.1, max, patience).await?;
         let record = |message: postrider_aws::Received| Record {
             receipt: message.receipt,
             body: message.body,
@@ -130,6 +144,6 @@ impl Source for Aws {
 
     async fn settle(&self, done: Vec<String>, _failed: Vec<String>) -> Result<(), Error> {
         // What failed comes again after the queue's visibility timeout, as on Lambda.
-        self.0.delete_messages(&done).await
+        self.0.delete_messages(self.1, &done).await
     }
 }

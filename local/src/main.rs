@@ -73,7 +73,7 @@ async fn run(args: Args) -> Result<(), Failed> {
     let here = listener.local_addr().map_err(|error| Failed::Io("the address".into(), error))?;
     let allow_private = args.allow_private_targets.unwrap_or_else(|| here.ip().is_loopback());
 
-    let Running { ports, source, housekeeping, is_new } =
+    let Running { ports, fast, slow, housekeeping, is_new } =
         engine::start(&args, &template, allow_private).await?;
     let outbound = postrider_outbound::Settings {
         allow_private,
@@ -90,7 +90,10 @@ async fn run(args: Args) -> Result<(), Failed> {
     let (routes, served) = (template.routes, ports.clone());
     let server = http::Server { routes, ports: served, post: post.clone(), inspector, metrics };
     tasks.spawn(http::serve(listener, server, stop.clone()));
-    tasks.spawn(pump::run(source, template.batch_size, ports.clone(), post, stop.clone()));
+    for (source, queue, room) in [(fast, template.fast, pump::FAST), (slow, template.slow, pump::SLOW)] {
+        let (ports, post, stop) = (ports.clone(), post.clone(), stop.clone());
+        tasks.spawn(pump::run(source, queue.batch_size, room, ports, post, stop));
+    }
     tasks.spawn(schedule::run(template.schedule, ports, housekeeping, stop.clone()));
     tasks.close();
     told_to_stop().await;

@@ -1,21 +1,30 @@
 //! From the queue to the delivery function, as Lambda's event source mapping does it: batches of the template's
 //! size, and what the function reports as failed comes again.
 
-use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use postrider::{error::Error, ports::Ports};
 use postrider_outbound::Outbound;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Records being delivered at once. A receiver that answers nothing holds one for its whole timeout.
-const IN_FLIGHT: u32 = 2048;
-/// Batches begun less than [`YOUNG`] ago at once: as many as keep the machine busy while receivers are quick.
-/// More would only cost connections and memory.
-const BEGINNING: usize = 48;
+/// How much of a lane is delivered at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// Records being delivered at once. A receiver that answers nothing holds one for its whole timeout.
+    in_flight: u32,
+    /// Batches begun less than [`YOUNG`] ago at once: as many as keep the machine busy while receivers are quick.
+    /// More would only cost connections and memory.
+    beginning: usize,
+}
+
+/// First attempts: nearly all of them are quick, until a receiver is known to be slow.
+pub(crate) const FAST: Room = Room { in_flight: 2048, beginning: 48 };
+/// Everything else. Its records may all be slow ones, and take none of the room of the others.
+pub(crate) const SLOW: Room = Room { in_flight: 1024, beginning: 16 };
 /// After what time a batch no longer counts as beginning: it waits for a slow receiver, and others go ahead.
 const YOUNG: Duration = Duration::from_millis(50);
 /// How long one look at an empty queue waits.
@@ -44,14 +53,15 @@ pub(crate) trait Source: Send + Sync {
 pub(crate) async fn run(
     source: Arc<dyn Source>,
     batch_size: usize,
+    Room { in_flight, beginning }: Room,
     ports: Ports,
     post: Arc<Outbound>,
     stop: CancellationToken,
 ) {
-    let room = Arc::new(Semaphore::new(IN_FLIGHT as usize));
-    let beginning = Arc::new(Semaphore::new(BEGINNING));
+    let room = Arc::new(Semaphore::new(in_flight as usize));
+    let beginning = Arc::new(Semaphore::new(beginning));
     let batches = TaskTracker::new();
-    let most = u32::try_from(batch_size).unwrap_or(IN_FLIGHT).min(IN_FLIGHT);
+    let most = u32::try_from(batch_size).unwrap_or(in_flight).min(in_flight);
     loop {
         // A whole batch's room is taken before it is known how long the batch is, and the rest given back.
         let Ok(mut permits) = room.clone().acquire_many_owned(most).await else { break };
@@ -67,15 +77,22 @@ pub(crate) async fn run(
                 drop(permits.split(unused));
                 let (source, ports, post) = (source.clone(), ports.clone(), post.clone());
                 batches.spawn(async move {
-                    let mut delivering = std::pin::pin!(deliver(&ports, &post, records));
-                    let quickly = tokio::time::timeout(YOUNG, &mut delivering).await;
-                    drop(young);
-                    let delivered = match quickly {
-                        Ok(delivered) => delivered,
-                        Err(_) => delivering.await,
+                    let mut under_way: FuturesUnordered<_> =
+                        records.into_iter().map(|record| deliver(&ports, &post, record)).collect();
+                    let mut quick = Vec::with_capacity(under_way.len());
+                    let quickly = async {
+                        while let Some(delivered) = under_way.next().await {
+                            quick.push(delivered);
+                        }
                     };
-                    drop(permits);
-                    settle(&*source, delivered).await;
+                    // Elapsed or not: what is left then is slow.
+                    let _ = tokio::time::timeout(YOUNG, quickly).await;
+                    drop(young);
+                    settle(&*source, quick, &mut permits).await;
+                    // Each gives its room back as it is done: it need not wait for the slowest of its batch.
+                    while let Some(delivered) = under_way.next().await {
+                        settle(&*source, vec![delivered], &mut permits).await;
+                    }
                 });
             }
             Err(error) => {
@@ -88,28 +105,30 @@ pub(crate) async fn run(
     batches.wait().await;
 }
 
-/// What became of a batch's records.
+/// What became of a record.
 struct Delivered {
-    done: Vec<String>,
-    failed: Vec<String>,
+    receipt: String,
+    is_done: bool,
 }
 
-async fn deliver(ports: &Ports, post: &Outbound, records: Vec<Record>) -> Delivered {
-    let receipts: Vec<String> = records.iter().map(|record| record.receipt.clone()).collect();
+async fn deliver(ports: &Ports, post: &Outbound, record: Record) -> Delivered {
+    let receipt = record.receipt.clone();
     let mut event = SqsEvent::default();
-    event.records = records.into_iter().map(message).collect();
+    event.records = vec![message(record)];
     let handled = AssertUnwindSafe(delivery::handle(ports, post, event)).catch_unwind().await;
-    let failed: HashSet<String> = match handled {
-        Ok(response) => response.batch_item_failures.into_iter().map(|f| f.item_identifier).collect(),
-        // As on Lambda: a function that dies leaves its whole batch to come again.
-        Err(_) => receipts.iter().cloned().collect(),
-    };
-    let (failed, done) = receipts.into_iter().partition(|receipt| failed.contains(receipt));
-    Delivered { done, failed }
+    // As on Lambda: a function that dies leaves what it was given to come again.
+    Delivered { receipt, is_done: handled.is_ok_and(|response| response.batch_item_failures.is_empty()) }
 }
 
-async fn settle(source: &dyn Source, Delivered { done, failed }: Delivered) {
-    if let Err(error) = source.settle(done, failed).await {
+/// Deletes or returns records, and gives their room back.
+async fn settle(source: &dyn Source, delivered: Vec<Delivered>, permits: &mut OwnedSemaphorePermit) {
+    if delivered.is_empty() {
+        return;
+    }
+    drop(permits.split(delivered.len()));
+    let (done, failed): (Vec<_>, Vec<_>) = delivered.into_iter().partition(|record| record.is_done);
+    let receipts = |records: Vec<Delivered>| records.into_iter().map(|record| record.receipt).collect();
+    if let Err(error) = source.settle(receipts(done), receipts(failed)).await {
         // They come again after their visibility timeout, and are found to be done.
         tracing::error!(%error, fault = error.fault(), "records were not deleted");
     }

@@ -4,6 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use http::Method;
 use matchit::Router;
+use postrider::hint::Lane;
 use serde_yaml_ng::Value;
 
 /// The HTTP functions of the bundle.
@@ -40,14 +41,29 @@ fn bad(what: impl Into<String>) -> BadTemplate {
 #[derive(Debug)]
 pub(crate) struct Template {
     pub(crate) routes: Routes,
+    pub(crate) fast: Queue,
+    pub(crate) slow: Queue,
+    /// How often the scheduler runs.
+    pub(crate) schedule: Duration,
+}
+
+/// A queue that the delivery function takes records from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Queue {
     /// Records of one delivery event at most.
     pub(crate) batch_size: usize,
     /// How long a record is invisible while it is worked on.
     pub(crate) visibility: Duration,
     /// How often a record is handed out before it becomes a dead letter.
     pub(crate) max_receives: u32,
-    /// How often the scheduler runs.
-    pub(crate) schedule: Duration,
+}
+
+/// What the template calls a lane's queue.
+fn resource(lane: Lane) -> &'static str {
+    match lane {
+        Lane::Fast => "DeliveryQueue",
+        Lane::Slow => "SlowDeliveryQueue",
+    }
 }
 
 /// Which function answers a request.
@@ -69,12 +85,6 @@ impl Template {
     pub(crate) fn parse(text: &str) -> Result<Self, BadTemplate> {
         let root: Value = serde_yaml_ng::from_str(text).map_err(|error| bad(error.to_string()))?;
         let resources = root.get("Resources").and_then(Value::as_mapping).ok_or(bad("no Resources"))?;
-        let queue = |name: &str| {
-            let found = resources.get("DeliveryQueue").and_then(|queue| queue.get("Properties")?.get(name));
-            found.ok_or_else(|| bad(format!("DeliveryQueue has no {name}")))
-        };
-        let visibility = queue("VisibilityTimeout")?.as_u64();
-        let redrive = queue("RedrivePolicy")?.get("maxReceiveCount").and_then(Value::as_u64);
         let mut found = Found::default();
         for (name, resource) in resources {
             let name = name.as_str().unwrap_or_default();
@@ -89,21 +99,42 @@ impl Template {
         }
         Ok(Self {
             routes,
-            batch_size: found.batch_size.ok_or(bad("no function takes the delivery queue"))?,
-            visibility: visibility.map(Duration::from_secs).ok_or(bad("VisibilityTimeout is no number"))?,
-            max_receives: redrive
-                .and_then(|count| count.try_into().ok())
-                .ok_or(bad("maxReceiveCount is no number"))?,
+            fast: queue(root.get("Resources"), &found.batch_sizes, Lane::Fast)?,
+            slow: queue(root.get("Resources"), &found.batch_sizes, Lane::Slow)?,
             schedule: found.schedule.ok_or(bad("no function has a schedule"))?,
         })
     }
+}
+
+fn queue(
+    resources: Option<&Value>,
+    batch_sizes: &HashMap<String, usize>,
+    lane: Lane,
+) -> Result<Queue, BadTemplate> {
+    let name = resource(lane);
+    let is_no_number = |what| bad(format!("{name}: {what} is no number"));
+    let property = |what| {
+        let found = resources.and_then(|all| all.get(name)?.get("Properties")?.get(what));
+        found.ok_or_else(|| bad(format!("{name} has no {what}")))
+    };
+    let visibility = property("VisibilityTimeout")?.as_u64();
+    let redrive = property("RedrivePolicy")?.get("maxReceiveCount").and_then(Value::as_u64);
+    let batch_size = batch_sizes.get(&format!("{name}.Arn")).copied();
+    Ok(Queue {
+        batch_size: batch_size.ok_or_else(|| bad(format!("no function takes {name}")))?,
+        visibility: visibility.map(Duration::from_secs).ok_or_else(|| is_no_number("VisibilityTimeout"))?,
+        max_receives: redrive
+            .and_then(|count| count.try_into().ok())
+            .ok_or_else(|| is_no_number("maxReceiveCount"))?,
+    })
 }
 
 #[derive(Default)]
 struct Found {
     paths: HashMap<String, HashMap<Method, Function>>,
     default: Option<Function>,
-    batch_size: Option<usize>,
+    /// By what a queue's ARN is got with.
+    batch_sizes: HashMap<String, usize>,
     schedule: Option<Duration>,
 }
 
@@ -131,7 +162,8 @@ impl Found {
             }
             Some("SQS") => {
                 let size = property("BatchSize").and_then(Value::as_u64).unwrap_or(10);
-                self.batch_size = usize::try_from(size).ok();
+                let size = usize::try_from(size).map_err(|_| bad(format!("{resource}: the BatchSize")))?;
+                self.batch_sizes.insert(text("Queue")?.to_owned(), size);
             }
             Some("Schedule") => self.schedule = Some(rate(text("Schedule")?)?),
             other => return Err(bad(format!("{resource}: the runner knows no event of type {other:?}"))),
@@ -164,7 +196,9 @@ mod tests {
     #[test]
     fn the_template_that_is_deployed_is_understood() {
         let template = Template::parse(include_str!("../../template.yaml")).unwrap();
-        assert_eq!((template.batch_size, template.schedule), (10, Duration::from_mins(1)));
+        let queue = Queue { batch_size: 10, visibility: Duration::from_mins(6), max_receives: 5 };
+        assert_eq!((template.fast, template.slow), (queue, queue));
+        assert_eq!(template.schedule, Duration::from_mins(1));
         let find = |method, path| template.routes.find(&method, path);
         assert_eq!(find(Method::POST, "/v1/events"), Some(Function::Publish));
         assert_eq!(find(Method::PUT, "/v1/webhooks/credentials"), Some(Function::Credentials));

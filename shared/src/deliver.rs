@@ -10,7 +10,7 @@ use crate::{
     dialect::{self, Dialect, Message, Posting},
     error::Error,
     health::{self, Admission},
-    hint::Hint,
+    hint::{Hint, Lane},
     model::{Attempt, BREAKER, Delivery, DeliveryState, Event, Failure, Health, State, Tally},
     parked,
     ports::{Claim, MAX_DELAY, Outgoing, Ports, Post, Sending, Target},
@@ -42,6 +42,8 @@ pub enum Done {
     Attempted(DeliveryState),
     /// It waits for its webhook to be resumed, or its webhook is gone.
     Parked,
+    /// Nothing yet: its receiver is slow, and it goes on by the slow lane.
+    Forwarded,
 }
 
 /// Makes the attempt that a hint asks for. `received` is how often the queue has handed it out, this time
@@ -60,8 +62,12 @@ pub async fn deliver(
     };
     let target = ports.store.target(&hint.tenant, hint.delivery.webhook).await?;
     let Some(event) = event else { return Ok(Done::Nothing) };
+    let health = ports.store.health(&hint.tenant, hint.delivery.webhook).await?;
 
     let now = ports.clock.now();
+    if hint.lane() == Lane::Fast && health.is_slow(now) {
+        return forward(ports, hint, event).await;
+    }
     let blank = hint.blank(&event);
     let delivery = if is_first_hand(hint, received, now) {
         blank
@@ -75,7 +81,6 @@ pub async fn deliver(
     let Some(target) = target.filter(|target| target.webhook.state == State::Active) else {
         return park(ports, delivery, now).await;
     };
-    let health = ports.store.health(&hint.tenant, target.webhook.id).await?;
     let admission = health::admit(ports, &hint.tenant, target.webhook.id, &health, now).await?;
     if admission == Admission::Wait {
         return park(ports, delivery, now).await;
@@ -95,6 +100,11 @@ pub async fn deliver(
         now,
     };
     let exchange = exchange(post, dialect, &posting).await;
+    if let Err(error) =
+        health::timed(ports, &target.webhook, Duration::from_micros(exchange.phases.total_us)).await
+    {
+        tracing::warn!(%error, webhook = %target.webhook.id, "that a receiver is slow was not noted");
+    }
     let made =
         Made { hint, target: &target, dialect, health, is_probe: admission == Admission::Probe, began: now };
     settle(ports, delivery, exchange, &made).await
@@ -105,6 +115,13 @@ pub async fn deliver(
 fn is_first_hand(hint: &Hint, received: u32, now: Timestamp) -> bool {
     let age = |at: Timestamp| now.duration_since(at).unsigned_abs();
     received <= 1 && hint.fresh_at.is_some_and(|at| age(at) + Duration::from_mins(1) < AGAIN_AFTER)
+}
+
+/// Lets an attempt go on by the slow lane. It is claimed there, for the message about it may have been doubled here.
+async fn forward(ports: &Ports, hint: &Hint, event: Arc<Event>) -> Result<Done, Error> {
+    let hint = Hint { fresh_at: None, ..hint.clone() };
+    ports.queue.send(vec![Sending { hint, delay: Duration::ZERO, event: Some(event) }]).await?;
+    Ok(Done::Forwarded)
 }
 
 async fn park(ports: &Ports, mut delivery: Delivery, decided: Timestamp) -> Result<Done, Error> {
@@ -272,7 +289,7 @@ async fn wait(
 /// After a success: its receiver is back, if it was failing, and what was parked goes on.
 async fn arrived(ports: &Ports, made: &Made<'_>) {
     let webhook = &made.target.webhook;
-    if made.health != Health::default()
+    if made.health.has_failed()
         && let Err(error) = health::recover(ports, webhook, &made.health).await
     {
         tracing::warn!(%error, webhook = %webhook.id, "that a receiver is back was not noted");

@@ -14,6 +14,20 @@ use crate::{
     },
 };
 
+/// Which of two ways a message goes, so that those that may take long do not hold up the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// First attempts, straight from the publish that accepted their event.
+    Fast,
+    /// All others: retries, what was parked, and what goes to receivers known to be slow.
+    Slow,
+}
+
+impl Lane {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Fast, Self::Slow];
+}
+
 /// One attempt to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hint {
@@ -60,6 +74,11 @@ impl Hint {
             fresh_at: None,
             released: None,
         }
+    }
+
+    /// By which way it goes.
+    pub fn lane(&self) -> Lane {
+        if self.fresh_at.is_some() { Lane::Fast } else { Lane::Slow }
     }
 
     /// The delivery before anything is kept of it.

@@ -194,7 +194,7 @@ pub trait Webhooks: Send + Sync {
     async fn grant(&self, tenant: &TenantId, credentials: &Credentials) -> Result<bool, Error>;
 }
 
-/// How receivers do. Nothing is kept of one that does well.
+/// How receivers do. Nothing is kept of one that does well, and has for a while.
 #[async_trait]
 pub trait Healths: Send + Sync {
     /// A receiver's health. An engine may answer from a cache of a few seconds.
@@ -209,8 +209,10 @@ pub trait Healths: Send + Sync {
         from: Option<Timestamp>,
         to: Timestamp,
     ) -> Result<bool, Error>;
-    /// Forgets its failures, for it took something; false: there were none.
+    /// Forgets its failures, for it took something, but not that it is slow; false: there were none.
     async fn relieve(&self, tenant: &TenantId, webhook: WebhookId) -> Result<bool, Error>;
+    /// Notes until when a receiver counts as slow, which is no failure.
+    async fn slow_down(&self, tenant: &TenantId, webhook: WebhookId, until: Timestamp) -> Result<(), Error>;
 }
 
 /// What came of accepting an event.
@@ -342,7 +344,8 @@ impl Sending {
 /// but timing.
 #[async_trait]
 pub trait Queue: Send + Sync {
-    /// Queues hints, durably before it returns.
+    /// Queues hints, each in its lane, durably before it returns. Within a lane, no tenant's messages wait until another's
+    /// have gone out.
     async fn send(&self, batch: Vec<Sending>) -> Result<(), Error>;
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use futures::future::{Either, select};
-use postrider::ports::Ports;
+use postrider::{hint::Lane, ports::Ports};
 
 use crate::{
     executor::Who,
@@ -79,7 +79,9 @@ impl Fleet {
         let ports = ports(&self.world, who);
         self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(who, ports.clone());
         if who.0 == "deliverer" {
-            self.world.spawn(who, pump(self.world.clone(), who, ports, self.size.batches));
+            for lane in Lane::ALL {
+                self.world.spawn(who, pump(self.world.clone(), who, lane, ports.clone(), self.size.batches));
+            }
         }
     }
 
@@ -132,17 +134,17 @@ impl Drop for Counted {
 }
 
 /// From the queue to the delivery function, as Lambda's event source mapping and the runner's pump do it.
-async fn pump(world: World, who: Who, ports: Ports, batches: usize) {
+async fn pump(world: World, who: Who, lane: Lane, ports: Ports, batches: usize) {
     let queue = SimQueue::new(world.clone(), who);
     let under_way = Arc::new(AtomicUsize::new(0));
     loop {
-        queue.arrival().await;
+        queue.arrival(lane).await;
         if under_way.load(Ordering::Relaxed) >= batches {
             world.sleep(SECOND / 5).await;
             continue;
         }
         let max = 1 + world.lock().chance.index(10);
-        match queue.receive(max).await {
+        match queue.receive(lane, max).await {
             Ok(records) if records.is_empty() => {}
             Ok(records) => {
                 under_way.fetch_add(1, Ordering::Relaxed);

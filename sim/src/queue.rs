@@ -11,6 +11,7 @@ use std::{
 use async_trait::async_trait;
 use postrider::{
     error::Error,
+    hint::Lane,
     model::DeliveryId,
     ports::{MAX_DELAY, Queue, Sending},
 };
@@ -23,6 +24,7 @@ use crate::{
 };
 
 struct Message {
+    lane: Lane,
     body: String,
     delivery: DeliveryId,
     visible_at: i64,
@@ -66,8 +68,8 @@ impl Messages {
         self.wakers.drain(..).for_each(Waker::wake);
     }
 
-    fn next_visible(&self) -> Option<i64> {
-        self.waiting.values().map(|message| message.visible_at).min()
+    fn next_visible(&self, lane: Lane) -> Option<i64> {
+        self.waiting.values().filter(|message| message.lane == lane).map(|message| message.visible_at).min()
     }
 }
 
@@ -85,8 +87,8 @@ impl Core {
                 if self.chance.in_1000(lost) { 0 } else { 1 + u8::from(self.chance.in_1000(doubled)) };
             for _ in 0..copies {
                 let more = if self.chance.in_1000(late) { self.chance.between(0, 4 * MINUTE) } else { 0 };
-                let (delivery, visible_at) = (hint.delivery, self.now + delay + more);
-                self.messages.put(Message { body: body.clone(), delivery, visible_at, received: 0 });
+                let (lane, delivery, visible_at) = (hint.lane(), hint.delivery, self.now + delay + more);
+                self.messages.put(Message { lane, body: body.clone(), delivery, visible_at, received: 0 });
             }
             let who = Who("queue", 0);
             let at = self.now + delay;
@@ -136,9 +138,9 @@ impl SimQueue {
         self.world.call(self.who, Part::Queue, verb, about, effect).await
     }
 
-    /// Hands out up to `max` messages that are visible, any of them.
-    pub async fn receive(&self, max: usize) -> Result<Vec<Received>, Error> {
-        let take = |core: &mut Core| Ok(core.take_messages(self.who, max));
+    /// Hands out up to `max` messages of a lane that are visible, any of them.
+    pub async fn receive(&self, lane: Lane, max: usize) -> Result<Vec<Received>, Error> {
+        let take = |core: &mut Core| Ok(core.take_messages(self.who, lane, max));
         self.call("receive", About::Deliveries(Vec::new()), take).await
     }
 
@@ -171,16 +173,17 @@ impl SimQueue {
         self.world.lock().messages.dead
     }
 
-    /// Waits until a message is visible.
-    pub fn arrival(&self) -> Arrival {
-        Arrival { world: self.world.clone(), timer: None }
+    /// Waits until a message of a lane is visible.
+    pub fn arrival(&self, lane: Lane) -> Arrival {
+        Arrival { world: self.world.clone(), lane, timer: None }
     }
 }
 
 impl Core {
-    fn take_messages(&mut self, who: Who, max: usize) -> Vec<Received> {
+    fn take_messages(&mut self, who: Who, lane: Lane, max: usize) -> Vec<Received> {
         let now = self.now;
-        let visible = self.messages.waiting.iter().filter(|(_, message)| message.visible_at <= now);
+        let is_visible = |message: &Message| message.lane == lane && message.visible_at <= now;
+        let visible = self.messages.waiting.iter().filter(|(_, message)| is_visible(message));
         let mut visible: Vec<u64> = visible.map(|(id, _)| *id).collect();
         let mut taken = Vec::new();
         while taken.len() < max && !visible.is_empty() {
@@ -214,6 +217,7 @@ impl Queue for SimQueue {
 /// A wait for a message.
 pub struct Arrival {
     world: World,
+    lane: Lane,
     timer: Option<Sleep>,
 }
 
@@ -224,7 +228,7 @@ impl Future for Arrival {
         let next = {
             let mut core = self.world.lock();
             core.messages.wakers.push(cx.waker().clone());
-            let next = core.messages.next_visible();
+            let next = core.messages.next_visible(self.lane);
             if next.is_some_and(|at| at <= core.now) {
                 return Poll::Ready(());
             }

@@ -1,7 +1,10 @@
-//! How receivers do: `tenant#T` / `health#W`, there only while there is something to tell.
+//! How receivers do: `tenant#T` / `health#W`, there from its first failure or pause on.
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::ReturnValue};
+use aws_sdk_dynamodb::{
+    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    types::ReturnValue,
+};
 use jiff::Timestamp;
 use postrider::{
     error::Error,
@@ -22,13 +25,20 @@ pub(crate) fn health_key(tenant: &TenantId, webhook: WebhookId) -> Item {
 
 pub(crate) fn health(item: &Item) -> Result<Health, Error> {
     Ok(Health {
-        failures: u32::try_from(item.number("failures")?).map_err(|_| odd("failures"))?,
+        failures: u32::try_from(item.maybe_number("failures")?.unwrap_or_default())
+            .map_err(|_| odd("failures"))?,
         since: item.maybe_time("since")?,
         probe_at: item.maybe_time("probe_at")?,
+        slow_until: item.maybe_time("slow_until")?,
     })
 }
 
 impl Engine {
+    fn health_update(&self, tenant: &TenantId, webhook: WebhookId) -> UpdateItemFluentBuilder {
+        let update = self.0.db.update_item().table_name(&self.0.settings.webhooks_table);
+        update.set_key(Some(health_key(tenant, webhook)))
+    }
+
     fn know(&self, tenant: &TenantId, webhook: WebhookId, health: Health) -> Health {
         let generation = self.0.healths.generation();
         self.0.healths.put((tenant.clone(), webhook), generation, health);
@@ -49,11 +59,7 @@ impl Healths for Engine {
 
     async fn strain(&self, tenant: &TenantId, webhook: WebhookId, at: Timestamp) -> Result<Health, Error> {
         let update = self
-            .0
-            .db
-            .update_item()
-            .table_name(&self.0.settings.webhooks_table)
-            .set_key(Some(health_key(tenant, webhook)))
+            .health_update(tenant, webhook)
             .update_expression("SET since = if_not_exists(since, :at) ADD failures :one")
             .expression_attribute_values(":at", micros(at))
             .expression_attribute_values(":one", number(1))
@@ -71,16 +77,12 @@ impl Healths for Engine {
         to: Timestamp,
     ) -> Result<bool, Error> {
         let update = self
-            .0
-            .db
-            .update_item()
-            .table_name(&self.0.settings.webhooks_table)
-            .set_key(Some(health_key(tenant, webhook)))
+            .health_update(tenant, webhook)
             .update_expression("SET probe_at = :to")
             .expression_attribute_values(":to", micros(to))
             .return_values(ReturnValue::AllNew);
         let update = match from {
-            None => update.condition_expression("attribute_exists(pk) AND attribute_not_exists(probe_at)"),
+            None => update.condition_expression("attribute_exists(since) AND attribute_not_exists(probe_at)"),
             Some(from) => update
                 .condition_expression("probe_at = :from")
                 .expression_attribute_values(":from", micros(from)),
@@ -102,15 +104,36 @@ impl Healths for Engine {
     }
 
     async fn relieve(&self, tenant: &TenantId, webhook: WebhookId) -> Result<bool, Error> {
-        let delete = self
-            .0
-            .db
-            .delete_item()
-            .table_name(&self.0.settings.webhooks_table)
-            .set_key(Some(health_key(tenant, webhook)))
-            .return_values(ReturnValue::AllOld);
-        let done = delete.send().await.map_err(fault("forgetting failures"))?;
-        self.know(tenant, webhook, Health::default());
-        Ok(done.attributes.is_some())
+        let update = self
+            .health_update(tenant, webhook)
+            .update_expression("REMOVE failures, since, probe_at")
+            .condition_expression("attribute_exists(since)")
+            .return_values(ReturnValue::AllNew);
+        match update.send().await {
+            Ok(done) => {
+                let left = done.attributes.as_ref().map(health).transpose()?.unwrap_or_default();
+                self.know(tenant, webhook, left);
+                Ok(true)
+            }
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => {
+                    self.0.healths.void();
+                    Ok(false)
+                }
+                _ => Err(fault("forgetting failures")(error)),
+            },
+        }
+    }
+
+    async fn slow_down(&self, tenant: &TenantId, webhook: WebhookId, until: Timestamp) -> Result<(), Error> {
+        let update = self
+            .health_update(tenant, webhook)
+            .update_expression("SET slow_until = :until")
+            .expression_attribute_values(":until", micros(until))
+            .return_values(ReturnValue::AllNew);
+        let done = update.send().await.map_err(fault("noting that a receiver is slow"))?;
+        let item = done.attributes.ok_or_else(|| odd("answer"))?;
+        self.know(tenant, webhook, health(&item)?);
+        Ok(())
     }
 }

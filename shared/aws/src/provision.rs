@@ -39,7 +39,7 @@ pub async fn provision(
     table(&db, &name("events"), &["pk"], Some(by_minute)).await?;
     let due = ("due", [("due_shard", false), ("due_at", true)], &["attempt_count", "event_id", "tenant"][..]);
     table(&db, &name("deliveries"), plain, Some(due)).await?;
-    let (queue_url, dead) = queues(config, prefix, queue).await?;
+    let (queue_url, slow_queue_url, dead) = queues(config, prefix, queue).await?;
     let kms = aws_sdk_kms::Client::new(config).create_key().send().await.map_err(fault("making a key"))?;
     let settings = Settings {
         webhooks_table: name("webhooks"),
@@ -47,6 +47,7 @@ pub async fn provision(
         events_table: name("events"),
         deliveries_table: name("deliveries"),
         queue_url,
+        slow_queue_url,
         kms_key_id: kms.key_metadata.map(|made| made.key_id),
         ..Settings::default()
     };
@@ -103,7 +104,7 @@ async fn queues(
     config: &SdkConfig,
     prefix: &str,
     settings: QueueSettings,
-) -> Result<(String, String), Error> {
+) -> Result<(String, String, String), Error> {
     let sqs = aws_sdk_sqs::Client::new(config);
     let dead = sqs.create_queue().queue_name(format!("{prefix}-dead")).send().await;
     let dead = dead.map_err(fault("making a queue"))?.queue_url.ok_or_else(|| odd("queue"))?;
@@ -116,11 +117,13 @@ async fn queues(
     let arn = arn.map_err(fault("reading a queue"))?.attributes.unwrap_or_default();
     let arn = arn.get(&QueueAttributeName::QueueArn).ok_or_else(|| odd("queue"))?;
     let redrive = serde_json::json!({ "deadLetterTargetArn": arn, "maxReceiveCount": settings.max_receives.to_string() });
-    let queue = sqs
-        .create_queue()
-        .queue_name(format!("{prefix}-delivery"))
-        .attributes(QueueAttributeName::VisibilityTimeout, settings.visibility.as_secs().to_string())
-        .attributes(QueueAttributeName::RedrivePolicy, redrive.to_string());
-    let queue = queue.send().await.map_err(fault("making a queue"))?.queue_url.ok_or_else(|| odd("queue"))?;
-    Ok((queue, dead))
+    let make = async |name: &str| {
+        let queue = sqs
+            .create_queue()
+            .queue_name(format!("{prefix}-{name}"))
+            .attributes(QueueAttributeName::VisibilityTimeout, settings.visibility.as_secs().to_string())
+            .attributes(QueueAttributeName::RedrivePolicy, redrive.to_string());
+        queue.send().await.map_err(fault("making a queue"))?.queue_url.ok_or_else(|| odd("queue"))
+    };
+    Ok((make("delivery").await?, make("slow-delivery").await?, dead))
 }

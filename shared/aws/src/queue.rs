@@ -9,6 +9,7 @@ use aws_sdk_sqs::types::{
 use futures::{StreamExt, TryStreamExt, stream};
 use postrider::{
     error::Error,
+    hint::Lane,
     ports::{MAX_DELAY, Queue, Sending},
 };
 
@@ -80,14 +81,25 @@ fn batches(messages: Vec<Message>) -> Vec<Vec<Message>> {
 #[async_trait]
 impl Queue for Engine {
     async fn send(&self, batch: Vec<Sending>) -> Result<(), Error> {
-        let messages = batch.iter().map(message).collect::<Result<Vec<_>, _>>()?;
-        let requests = stream::iter(batches(messages)).map(|batch| self.send_batch(batch));
-        requests.buffer_unordered(AT_ONCE).try_collect().await
+        let mut requests = Vec::new();
+        for lane in Lane::ALL {
+            let own = batch.iter().filter(|sending| sending.hint.lane() == lane);
+            let messages = own.map(message).collect::<Result<Vec<_>, _>>()?;
+            requests.extend(batches(messages).into_iter().map(|batch| self.send_batch(lane, batch)));
+        }
+        stream::iter(requests).buffer_unordered(AT_ONCE).try_collect().await
     }
 }
 
 impl Engine {
-    async fn send_batch(&self, messages: Vec<Message>) -> Result<(), Error> {
+    fn url(&self, lane: Lane) -> &str {
+        match lane {
+            Lane::Fast => &self.0.settings.queue_url,
+            Lane::Slow => &self.0.settings.slow_queue_url,
+        }
+    }
+
+    async fn send_batch(&self, lane: Lane, messages: Vec<Message>) -> Result<(), Error> {
         let entry = |(at, message): (usize, &Message)| {
             let entry = SendMessageBatchRequestEntry::builder()
                 .id(at.to_string())
@@ -99,7 +111,7 @@ impl Engine {
         };
         let mut left = messages.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>()?;
         for tried in 0..TRIES {
-            let request = self.0.sqs.send_message_batch().queue_url(&self.0.settings.queue_url);
+            let request = self.0.sqs.send_message_batch().queue_url(self.url(lane));
             let sent = request.set_entries(Some(left.clone())).send().await.map_err(fault("queueing"))?;
             let failed = sent.failed();
             left.retain(|entry| failed.iter().any(|failed| failed.id() == entry.id()));
@@ -111,13 +123,13 @@ impl Engine {
         Err(Error::Unavailable("queueing: SQS refused some messages".into()))
     }
 
-    /// Hands out up to `max` messages (at most ten); waits up to `patience` (at most 20 s) for the first.
-    pub async fn receive(&self, max: usize, patience: Duration) -> Result<Vec<Received>, Error> {
+    /// Hands out up to `max` messages of a lane (at most ten); waits up to `patience` (at most 20 s) for the first.
+    pub async fn receive(&self, lane: Lane, max: usize, patience: Duration) -> Result<Vec<Received>, Error> {
         let receive = self
             .0
             .sqs
             .receive_message()
-            .queue_url(&self.0.settings.queue_url)
+            .queue_url(self.url(lane))
             .max_number_of_messages(i32::try_from(max.clamp(1, BATCH)).unwrap_or(1))
             .wait_time_seconds(i32::try_from(patience.as_secs().min(20)).unwrap_or_default())
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
@@ -135,8 +147,8 @@ impl Engine {
         received.into_iter().map(read).collect()
     }
 
-    /// Deletes messages that are done with.
-    pub async fn delete_messages(&self, receipts: &[String]) -> Result<(), Error> {
+    /// Deletes messages of a lane that are done with.
+    pub async fn delete_messages(&self, lane: Lane, receipts: &[String]) -> Result<(), Error> {
         for batch in receipts.chunks(BATCH) {
             let entry = |(at, receipt): (usize, &String)| {
                 let entry =
@@ -144,7 +156,7 @@ impl Engine {
                 entry.build().map_err(|_| odd("receipt"))
             };
             let entries = batch.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>()?;
-            let delete = self.0.sqs.delete_message_batch().queue_url(&self.0.settings.queue_url);
+            let delete = self.0.sqs.delete_message_batch().queue_url(self.url(lane));
             let done = delete.set_entries(Some(entries)).send().await.map_err(fault("deleting messages"))?;
             if !done.failed().is_empty() {
                 return Err(Error::Unavailable("deleting messages: SQS refused some".into()));

@@ -120,25 +120,25 @@ impl Engine {
     async fn accept_all(&self, events: &[Arc<Event>]) -> Result<Vec<Accepted>, Error> {
         let rows = |event: &Arc<Event>| Ok((event.clone(), Rows::gather(Sending::first(event))?));
         let batch = events.iter().map(rows).collect::<Result<Vec<_>, Error>>()?;
-        let waiting = self.0.waiting.clone();
+        let queue = self.0.queue.clone();
         let write = move |db: &Connection| {
             let mut accepted = Vec::with_capacity(batch.len());
             for (event, rows) in batch {
                 let outcome = accept(db, &event)?;
                 let new = match outcome {
-                    Accepted::New => Some((event, waiting.write(db, rows)?)),
+                    Accepted::New => Some((event, queue.write(db, rows)?)),
                     Accepted::Already(_) => None,
                 };
                 accepted.push((outcome, new));
             }
             Ok(accepted)
         };
-        let (waiting, cache) = (self.0.waiting.clone(), self.0.events.clone());
+        let (queue, cache) = (self.0.queue.clone(), self.0.events.clone());
         let tell = move |(outcome, new): (Accepted, Option<(Arc<Event>, Written)>)| {
             if let Some((event, written)) = new {
                 // In the cache before anybody can ask for it.
                 cache.put(event);
-                waiting.written(written);
+                queue.written(written);
             }
             outcome
         };

@@ -23,8 +23,8 @@ pub(crate) struct Known(Arc<Mutex<HashMap<WebhookId, Health>>>);
 impl Known {
     pub(crate) fn load(db: &Connection) -> rusqlite::Result<Self> {
         let known = db
-            .prepare("SELECT failures, since, probe_at, webhook FROM healths")?
-            .query_map([], |row| Ok((WebhookId(rows::uuid(row, 3)?), health(row)?)))?
+            .prepare(&format!("SELECT {COLUMNS}, webhook FROM healths"))?
+            .query_map([], |row| Ok((WebhookId(rows::uuid(row, 4)?), health(row)?)))?
             .collect::<rusqlite::Result<_>>()?;
         Ok(Self(Arc::new(Mutex::new(known))))
     }
@@ -42,11 +42,14 @@ impl Known {
     }
 }
 
+const COLUMNS: &str = "failures, since, probe_at, slow_until";
+
 fn health(row: &Row<'_>) -> rusqlite::Result<Health> {
     Ok(Health {
         failures: row.get(0)?,
         since: rows::maybe_time(row, 1)?,
         probe_at: rows::maybe_time(row, 2)?,
+        slow_until: rows::maybe_time(row, 3)?,
     })
 }
 
@@ -60,10 +63,13 @@ impl Healths for Engine {
         let known = self.0.healths.clone();
         let write = self.0.writer.write(
             move |db| {
-                let sql = "INSERT INTO healths (webhook, failures, since) VALUES (?, 1, ?)
-                     ON CONFLICT (webhook) DO UPDATE SET failures = failures + 1
-                     RETURNING failures, since, probe_at";
-                db.prepare_cached(sql)?.query_row(params![webhook.0.as_bytes(), at.as_microsecond()], health)
+                let sql = format!(
+                    "INSERT INTO healths (webhook, failures, since) VALUES (?, 1, ?)
+                     ON CONFLICT (webhook) DO UPDATE SET
+                         failures = failures + 1, since = coalesce(since, excluded.since)
+                     RETURNING {COLUMNS}"
+                );
+                db.prepare_cached(&sql)?.query_row(params![webhook.0.as_bytes(), at.as_microsecond()], health)
             },
             move |health| {
                 known.set(webhook, Some(health));
@@ -83,11 +89,13 @@ impl Healths for Engine {
         let known = self.0.healths.clone();
         let write = self.0.writer.write(
             move |db| {
-                let sql = "UPDATE healths SET probe_at = ? WHERE webhook = ? AND probe_at IS ?
-                     RETURNING failures, since, probe_at";
+                let sql = format!(
+                    "UPDATE healths SET probe_at = ? WHERE webhook = ? AND failures > 0 AND probe_at IS ?
+                     RETURNING {COLUMNS}"
+                );
                 let from = from.map(Timestamp::as_microsecond);
                 let wanted = params![to.as_microsecond(), webhook.0.as_bytes(), from];
-                db.prepare_cached(sql)?.query_row(wanted, health).optional()
+                db.prepare_cached(&sql)?.query_row(wanted, health).optional()
             },
             move |health| {
                 if health.is_some() {
@@ -102,11 +110,36 @@ impl Healths for Engine {
     async fn relieve(&self, _: &TenantId, webhook: WebhookId) -> Result<bool, Error> {
         let known = self.0.healths.clone();
         let write = self.0.writer.write(
-            move |db| db.execute("DELETE FROM healths WHERE webhook = ?", [webhook.0.as_bytes()]),
-            move |gone| {
-                known.set(webhook, None);
-                gone > 0
+            move |db| {
+                let id = webhook.0.as_bytes();
+                db.execute("DELETE FROM healths WHERE webhook = ? AND slow_until IS NULL", [id])?;
+                let sql = format!(
+                    "UPDATE healths SET failures = 0, since = NULL, probe_at = NULL WHERE webhook = ?
+                     RETURNING {COLUMNS}"
+                );
+                db.prepare_cached(&sql)?.query_row([id], health).optional()
             },
+            move |left| {
+                let had_failed = known.all().get(&webhook).is_some_and(Health::has_failed);
+                known.set(webhook, left);
+                had_failed
+            },
+        );
+        write.await
+    }
+
+    async fn slow_down(&self, _: &TenantId, webhook: WebhookId, until: Timestamp) -> Result<(), Error> {
+        let known = self.0.healths.clone();
+        let write = self.0.writer.write(
+            move |db| {
+                let sql = format!(
+                    "INSERT INTO healths (webhook, slow_until) VALUES (?, ?)
+                     ON CONFLICT (webhook) DO UPDATE SET slow_until = excluded.slow_until RETURNING {COLUMNS}"
+                );
+                let wanted = params![webhook.0.as_bytes(), until.as_microsecond()];
+                db.prepare_cached(&sql)?.query_row(wanted, health)
+            },
+            move |health| known.set(webhook, Some(health)),
         );
         write.await
     }

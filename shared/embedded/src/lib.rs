@@ -39,9 +39,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
 pub use self::queue::{Received, Settings as QueueSettings};
-use self::{
-    cache::Generational, checkpoint::Checkpointer, events::EventCache, queue::Waiting, writer::Writer,
-};
+use self::{cache::Generational, checkpoint::Checkpointer, events::EventCache, queue::Lanes, writer::Writer};
 
 /// Queries at once, each with a connection of its own: more would only have more caches.
 const READERS: usize = 2;
@@ -56,7 +54,7 @@ struct Inner {
     readers: Mutex<Vec<Connection>>,
     reading: Semaphore,
     sealing: SealingKey,
-    waiting: Arc<Waiting>,
+    queue: Lanes,
     events: Arc<EventCache>,
     keys: Generational<KeyId, Option<KeyRecord>>,
     catalogue: Generational<(), Arc<Catalogue>>,
@@ -83,7 +81,7 @@ impl Engine {
         let connection = connect(path)?;
         connection.execute_batch(include_str!("schema.sql")).map_err(broken)?;
         deliveries::end_leases(&connection).map_err(broken)?;
-        let waiting = Arc::new(Waiting::load(&connection, queue).map_err(broken)?);
+        let queue = Lanes::load(&connection, queue).map_err(broken)?;
         let healths = healths::Known::load(&connection).map_err(broken)?;
         let writer = Writer::start(connection)?;
         let checkpointer = Checkpointer::start(connect(path)?, writer.clone())?;
@@ -93,7 +91,7 @@ impl Engine {
             readers: Mutex::default(),
             reading: Semaphore::new(READERS),
             sealing,
-            waiting,
+            queue,
             events: Arc::new(EventCache::new()),
             keys: Generational::new(10_000),
             catalogue: Generational::new(16),

@@ -90,12 +90,13 @@ CREATE TABLE IF NOT EXISTS deliveries (
 CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS deliveries_parked ON deliveries (webhook, parked_at, event) WHERE state = 'parked';
 
--- Receivers that have failed since they last took something.
+-- Receivers that have failed since they last took something, or take long.
 CREATE TABLE IF NOT EXISTS healths (
-    webhook  BLOB PRIMARY KEY,
-    failures INTEGER NOT NULL,
-    since    INTEGER,
-    probe_at INTEGER
+    webhook    BLOB PRIMARY KEY,
+    failures   INTEGER NOT NULL DEFAULT 0,
+    since      INTEGER,
+    probe_at   INTEGER,
+    slow_until INTEGER
 ) WITHOUT ROWID;
 
 -- Webhooks with a backlog that is on its way, and when somebody is to look whether it still is.
@@ -121,14 +122,18 @@ CREATE TABLE IF NOT EXISTS tallies (
     failed_at INTEGER
 ) WITHOUT ROWID;
 
--- A row is one message or several, a line each. visible_at 0: at once; -1: handed out after its delay.
+-- A row is one message or several of a tenant's, a line each. visible_at 0: at once; -1: handed out after its delay.
 CREATE TABLE IF NOT EXISTS queue (
     id         INTEGER PRIMARY KEY,
+    lane       INTEGER NOT NULL,
+    tenant     TEXT NOT NULL,
     visible_at INTEGER NOT NULL,
     received   INTEGER NOT NULL DEFAULT 0,
     body       TEXT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS queue_delayed ON queue (visible_at) WHERE visible_at > 0;
+CREATE INDEX IF NOT EXISTS queue_delayed ON queue (lane, visible_at) WHERE visible_at > 0;
+-- By id within a tenant: it is the row's number, which an index carries anyway.
+CREATE INDEX IF NOT EXISTS queue_by_tenant ON queue (lane, tenant) WHERE visible_at = 0;
 
 CREATE TABLE IF NOT EXISTS dead_letters (
     id       INTEGER PRIMARY KEY,

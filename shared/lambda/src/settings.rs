@@ -14,8 +14,10 @@ pub struct Settings {
     pub events_table: String,
     /// The table of deliveries.
     pub deliveries_table: String,
-    /// The delivery queue.
+    /// The queue of first attempts.
     pub queue_url: String,
+    /// The queue of all other attempts.
+    pub slow_queue_url: String,
     /// The KMS key that seals secrets.
     pub kms_key_id: Option<String>,
     /// SHA-256 of the operator's first key, in hexadecimal digits.
@@ -47,6 +49,7 @@ impl Settings {
             events_table: text("POSTRIDER_EVENTS_TABLE"),
             deliveries_table: text("POSTRIDER_DELIVERIES_TABLE"),
             queue_url: text("POSTRIDER_QUEUE_URL"),
+            slow_queue_url: text("POSTRIDER_SLOW_QUEUE_URL"),
             kms_key_id: read("POSTRIDER_KMS_KEY_ID"),
             operator_key_sha256: read("POSTRIDER_OPERATOR_KEY_SHA256"),
             operations_tenant: read("POSTRIDER_OPERATIONS_TENANT"),

@@ -41,6 +41,7 @@ pub(super) fn success(outcome: Outcome) -> Response {
                     _ => "healthy",
                 },
                 "failures": health.failures, "since": health.since, "next_try_at": health.probe_at,
+                "slow_until": health.slow_until,
             }),
         ),
         Outcome::Parked(count) => {

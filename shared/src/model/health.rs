@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Failures in a row from which on a receiver counts as failing.
 pub const BREAKER: u32 = 10;
 
-/// What is known of a receiver that has failed since it last took something.
+/// What is known of a receiver that has failed since it last took something, or takes long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Health {
     /// Failures in a row.
@@ -17,9 +17,22 @@ pub struct Health {
     pub since: Option<Timestamp>,
     /// When it is next tried, while it is failing, or asked for a rest.
     pub probe_at: Option<Timestamp>,
+    /// Until when it counts as slow: what goes to it goes by the slow lane.
+    #[serde(default)]
+    pub slow_until: Option<Timestamp>,
 }
 
 impl Health {
+    /// Whether it has failed since it last took something.
+    pub fn has_failed(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// Whether it counts as slow.
+    pub fn is_slow(&self, now: Timestamp) -> bool {
+        self.slow_until.is_some_and(|until| now < until)
+    }
+
     /// Whether its deliveries wait, but for one at a time that finds out whether it is back.
     pub fn is_failing(&self) -> bool {
         self.failures >= BREAKER

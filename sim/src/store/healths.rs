@@ -41,7 +41,8 @@ impl Healths for SimStore {
         to: Timestamp,
     ) -> Result<bool, Error> {
         let put_off = |core: &mut Core| {
-            let kept = core.tables.healths.get_mut(&webhook).filter(|health| health.probe_at == from);
+            let kept = core.tables.healths.get_mut(&webhook);
+            let kept = kept.filter(|health| health.has_failed() && health.probe_at == from);
             let is_first = kept.map(|health| health.probe_at = Some(to)).is_some();
             if is_first {
                 core.held_back(webhook, to.as_microsecond());
@@ -53,12 +54,22 @@ impl Healths for SimStore {
 
     async fn relieve(&self, _: &TenantId, webhook: WebhookId) -> Result<bool, Error> {
         let relieve = |core: &mut Core| {
-            let gone = core.tables.healths.remove(&webhook);
-            if gone.is_some_and(|health| health.holds_back()) {
+            let kept = core.tables.healths.entry(webhook).or_default();
+            let gone = *kept;
+            *kept = Health { slow_until: gone.slow_until, ..Health::default() };
+            if gone.holds_back() {
                 core.held_back(webhook, core.now);
             }
-            Ok(gone.is_some())
+            Ok(gone.has_failed())
         };
         self.call("relieve", About::Webhook(webhook), relieve).await
+    }
+
+    async fn slow_down(&self, _: &TenantId, webhook: WebhookId, until: Timestamp) -> Result<(), Error> {
+        let note = |core: &mut Core| {
+            core.tables.healths.entry(webhook).or_default().slow_until = Some(until);
+            Ok(())
+        };
+        self.call("slow_down", About::Webhook(webhook), note).await
     }
 }

@@ -6,12 +6,13 @@ use futures::future::try_join_all;
 use jiff::Timestamp;
 use postrider::{
     deliver::{self, Done},
-    hint::Hint,
+    hint::{Hint, Lane},
     model::{BREAKER, DeliveryState, Health, Phases, Reply, State, TenantId, Webhook, WebhookId},
     ports::{Clock, Outgoing, Policy, Ports, Post},
     verdict::{Answer, Exchange},
 };
 use postrider_lambda::SystemDice;
+use postrider_tests::poll::{SOON, until};
 
 use super::{
     World, on_every_engine,
@@ -23,6 +24,8 @@ on_every_engine!(
     failures_at_once_are_all_counted,
     of_many_that_would_try_one_does,
     what_recovered_is_as_good_as_new,
+    a_slow_receiver_is_none_that_fails,
+    what_goes_to_a_slow_receiver_goes_by_the_slow_lane,
     a_removed_webhook_has_no_health,
     after_five_days_of_nothing_but_failures_a_webhook_is_disabled,
 );
@@ -33,6 +36,16 @@ struct Hand(Mutex<Timestamp>);
 impl Clock for Hand {
     fn now(&self) -> Timestamp {
         *self.0.lock().unwrap()
+    }
+}
+
+fn ports(world: &World, hand: &Arc<Hand>) -> Ports {
+    Ports {
+        store: world.store.clone(),
+        queue: world.queue.clone(),
+        clock: hand.clone(),
+        dice: Arc::new(SystemDice),
+        policy: Policy::default(),
     }
 }
 
@@ -48,6 +61,18 @@ impl Post for Unwell {
     }
 }
 
+/// A receiver that takes everything, after two seconds.
+struct Sluggish;
+
+#[async_trait::async_trait]
+impl Post for Sluggish {
+    async fn post(&self, _: Outgoing) -> Exchange {
+        let reply = Reply { status: 200, body: String::new(), truncated: false };
+        let phases = Phases { total_us: 2_000_000, ..Phases::default() };
+        Exchange { phases, address: None, result: Ok(Answer { reply, retry_after: None }) }
+    }
+}
+
 /// Publishes an event and delivers it, at the time that it is.
 async fn deliver(ports: &Ports, tenant: &TenantId, webhook: WebhookId) -> Done {
     let event = Arc::new(event_at(tenant, &[webhook], ports.clock.now()));
@@ -57,13 +82,7 @@ async fn deliver(ports: &Ports, tenant: &TenantId, webhook: WebhookId) -> Done {
 
 async fn after_five_days_of_nothing_but_failures_a_webhook_is_disabled(world: &World) {
     let hand = Arc::new(Hand(Mutex::new(now())));
-    let ports = Ports {
-        store: world.store.clone(),
-        queue: world.queue.clone(),
-        clock: hand.clone(),
-        dice: Arc::new(SystemDice),
-        policy: Policy::default(),
-    };
+    let ports = ports(world, &hand);
     let tenant = kept_tenant(&*world.store).await;
     let made = Webhook { state: State::Active, ..webhook(&tenant, V1, &["order.created"]) };
     let made = added(world.store.add_webhook(&made, false, MANY).await.unwrap());
@@ -96,7 +115,10 @@ async fn failures_are_counted_from_the_first(world: &World) {
     for failures in 1..=3 {
         let at = start + secs(i64::from(failures));
         let health = store.strain(&tenant, webhook, at).await.unwrap();
-        assert_eq!(health, Health { failures, since: Some(start + secs(1)), probe_at: None });
+        assert_eq!(
+            health,
+            Health { failures, since: Some(start + secs(1)), probe_at: None, slow_until: None }
+        );
         assert_eq!(store.health(&tenant, webhook).await.unwrap(), health);
     }
     let next = world.next_process();
@@ -129,7 +151,7 @@ async fn of_many_that_would_try_one_does(world: &World) {
         assert_eq!(taken.iter().filter(|taken| **taken).count(), 1, "{taken:?}");
         from = Some(to);
         let health = world.next_process().store.health(&tenant, webhook).await.unwrap();
-        assert_eq!(health, Health { failures: 1, since: Some(start), probe_at: from });
+        assert_eq!(health, Health { failures: 1, since: Some(start), probe_at: from, slow_until: None });
     }
     assert_eq!(store.strain(&tenant, webhook, now()).await.unwrap().probe_at, from);
 }
@@ -146,7 +168,7 @@ async fn what_recovered_is_as_good_as_new(world: &World) {
     assert_eq!(world.next_process().store.health(&tenant, webhook).await.unwrap(), Health::default());
     let at = now();
     let again = store.strain(&tenant, webhook, at).await.unwrap();
-    assert_eq!(again, Health { failures: 1, since: Some(at), probe_at: None });
+    assert_eq!(again, Health { failures: 1, since: Some(at), probe_at: None, slow_until: None });
 }
 
 async fn a_removed_webhook_has_no_health(world: &World) {
@@ -156,4 +178,52 @@ async fn a_removed_webhook_has_no_health(world: &World) {
     store.strain(&tenant, webhook.id, now()).await.unwrap();
     assert!(store.remove_webhook(&tenant, webhook.id).await.unwrap());
     assert_eq!(world.next_process().store.health(&tenant, webhook.id).await.unwrap(), Health::default());
+}
+
+async fn a_slow_receiver_is_none_that_fails(world: &World) {
+    let store = &*world.store;
+    let (tenant, webhook) = (kept_tenant(store).await, some_webhook());
+    let (until, later) = (now() + secs(300), now() + secs(600));
+    let slow = |until| Health { slow_until: Some(until), ..Health::default() };
+    store.slow_down(&tenant, webhook, until).await.unwrap();
+    assert_eq!(store.health(&tenant, webhook).await.unwrap(), slow(until));
+    assert_eq!(world.next_process().store.health(&tenant, webhook).await.unwrap(), slow(until));
+    assert!(!store.relieve(&tenant, webhook).await.unwrap(), "it did not fail");
+    assert!(!store.put_off(&tenant, webhook, None, now()).await.unwrap(), "it did not fail");
+    let at = now();
+    let both = store.strain(&tenant, webhook, at).await.unwrap();
+    assert_eq!(both, Health { failures: 1, since: Some(at), probe_at: None, slow_until: Some(until) });
+    store.slow_down(&tenant, webhook, later).await.unwrap();
+    assert!(store.relieve(&tenant, webhook).await.unwrap());
+    assert_eq!(store.health(&tenant, webhook).await.unwrap(), slow(later), "it may be as slow as before");
+    assert_eq!(world.next_process().store.health(&tenant, webhook).await.unwrap(), slow(later));
+}
+
+async fn what_goes_to_a_slow_receiver_goes_by_the_slow_lane(world: &World) {
+    let hand = Arc::new(Hand(Mutex::new(now())));
+    let ports = ports(world, &hand);
+    let tenant = kept_tenant(&*world.store).await;
+    let made = Webhook { state: State::Active, ..webhook(&tenant, V1, &["order.created"]) };
+    let made = added(world.store.add_webhook(&made, false, MANY).await.unwrap());
+    let deliver = async |hint: &Hint| deliver::deliver(&ports, &Sluggish, hint, None, 1).await.unwrap();
+    let publish = async || {
+        let event = Arc::new(event_at(&tenant, &[made.id], ports.clock.now()));
+        world.store.accept(std::slice::from_ref(&event)).await.remove(0).unwrap();
+        let message = until(SOON, "it is queued", async || world.inbox.receive(1).await.pop()).await;
+        world.inbox.delete(&message).await;
+        message.hint
+    };
+    assert_eq!(deliver(&publish().await).await, Done::Attempted(DeliveryState::Delivered));
+    let health = world.store.health(&tenant, made.id).await.unwrap();
+    assert!(health.is_slow(ports.clock.now()) && !health.has_failed(), "{health:?}");
+
+    let second = publish().await;
+    assert_eq!((second.lane(), deliver(&second).await), (Lane::Fast, Done::Forwarded));
+    let forwarded = until(SOON, "it goes on", async || world.inbox.receive(1).await.pop()).await;
+    assert_eq!((forwarded.lane, forwarded.hint.delivery), (Lane::Slow, second.delivery));
+    assert_eq!(deliver(&forwarded.hint).await, Done::Attempted(DeliveryState::Delivered));
+    assert_eq!(deliver(&forwarded.hint).await, Done::Nothing, "a doubled message is claimed");
+
+    *hand.0.lock().unwrap() += secs(600);
+    assert_eq!(deliver(&publish().await).await, Done::Attempted(DeliveryState::Delivered), "not for ever");
 }

@@ -6,10 +6,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use postrider::{hint::Hint, model::Event};
+use postrider::{
+    hint::{Hint, Lane},
+    model::Event,
+};
 
 /// How long one look waits for a message.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(500);
 
 pub(crate) enum Inbox {
     Embedded(postrider_embedded::Engine),
@@ -21,6 +24,7 @@ pub(crate) enum Inbox {
 #[derive(Debug)]
 pub(crate) struct Message {
     token: Token,
+    pub(crate) lane: Lane,
     pub(crate) hint: Hint,
     pub(crate) event: Option<Arc<Event>>,
     pub(crate) received: u32,
@@ -33,36 +37,47 @@ enum Token {
 }
 
 impl Message {
-    fn new(token: Token, body: &str, received: u32) -> Self {
+    fn new(lane: Lane, token: Token, body: &str, received: u32) -> Self {
         let (hint, event) = Hint::read(body).unwrap();
-        Self { token, hint, event, received }
+        Self { token, lane, hint, event, received }
     }
 }
 
 impl Inbox {
-    /// Looks once.
+    /// Looks once into each lane, until there is something.
     pub(crate) async fn receive(&self, max: usize) -> Vec<Message> {
+        for lane in Lane::ALL {
+            let found = self.receive_from(lane, max).await;
+            if !found.is_empty() {
+                return found;
+            }
+        }
+        Vec::new()
+    }
+
+    async fn receive_from(&self, lane: Lane, max: usize) -> Vec<Message> {
         match self {
             Self::Embedded(engine) => {
-                let found = engine.receive(max, PATIENCE, Timestamp::now).await.unwrap();
+                let found = engine.receive(lane, max, PATIENCE, Timestamp::now).await.unwrap();
                 let read = |m: postrider_embedded::Received| {
-                    Message::new(Token::Numbered(m.id), &m.body, m.received)
+                    Message::new(lane, Token::Numbered(m.id), &m.body, m.received)
                 };
                 found.into_iter().map(read).collect()
             }
             Self::Aws { engine, .. } => {
-                let found = engine.receive(max, PATIENCE).await.unwrap();
-                let read =
-                    |m: postrider_aws::Received| Message::new(Token::Aws(m.receipt), &m.body, m.received);
+                let found = engine.receive(lane, max, PATIENCE).await.unwrap();
+                let read = |m: postrider_aws::Received| {
+                    Message::new(lane, Token::Aws(m.receipt), &m.body, m.received)
+                };
                 found.into_iter().map(read).collect()
             }
             Self::Simulated(queue) => {
                 let end = Instant::now() + PATIENCE;
                 loop {
-                    let found = queue.receive(max).await.unwrap();
+                    let found = queue.receive(lane, max).await.unwrap();
                     if !found.is_empty() || Instant::now() >= end {
                         let read = |m: postrider_sim::queue::Received| {
-                            Message::new(Token::Numbered(m.id), &m.body, m.received)
+                            Message::new(lane, Token::Numbered(m.id), &m.body, m.received)
                         };
                         return found.into_iter().map(read).collect();
                     }
@@ -74,9 +89,11 @@ impl Inbox {
 
     pub(crate) async fn delete(&self, message: &Message) {
         match (self, message.token.clone()) {
-            (Self::Embedded(engine), Token::Numbered(id)) => engine.delete(vec![id]).await.unwrap(),
+            (Self::Embedded(engine), Token::Numbered(id)) => {
+                engine.delete(message.lane, vec![id]).await.unwrap()
+            }
             (Self::Aws { engine, .. }, Token::Aws(receipt)) => {
-                engine.delete_messages(&[receipt]).await.unwrap();
+                engine.delete_messages(message.lane, &[receipt]).await.unwrap();
             }
             (Self::Simulated(queue), Token::Numbered(id)) => queue.delete(&[id]).await.unwrap(),
             _ => panic!("another queue's message"),
@@ -88,7 +105,7 @@ impl Inbox {
         match self {
             Self::Embedded(engine) => engine.dead_letters().await.unwrap() > 0,
             Self::Aws { dead_letters, .. } => {
-                !dead_letters.receive(1, Duration::ZERO).await.unwrap().is_empty()
+                !dead_letters.receive(Lane::Fast, 1, Duration::ZERO).await.unwrap().is_empty()
             }
             Self::Simulated(queue) => queue.dead_letters() > 0,
         }

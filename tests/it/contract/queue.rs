@@ -7,7 +7,7 @@ use std::{
 };
 
 use postrider::{
-    hint::Hint,
+    hint::{Hint, Lane},
     model::{Event, MAX_PAYLOAD, Payload},
     ports::{Accepted, Sending},
 };
@@ -30,6 +30,7 @@ on_every_engine!(
     what_is_deleted_does_not_come_again_and_what_is_not_does,
     a_message_that_is_being_worked_on_is_hidden,
     what_nobody_deletes_becomes_a_dead_letter,
+    first_attempts_have_a_lane_of_their_own,
 );
 
 fn sending(event: &Arc<Event>, delay: Duration) -> Sending {
@@ -178,4 +179,21 @@ async fn what_nobody_deletes_becomes_a_dead_letter(world: &World) {
         world.inbox.has_dead_letter().await.then_some(())
     };
     until(SOON, "it becomes a dead letter", look).await;
+}
+
+async fn first_attempts_have_a_lane_of_their_own(world: &World) {
+    let event = sample();
+    let fresh = Hint::fresh(&event, event.webhooks[0]);
+    let retry = Hint { attempt: 2, fresh_at: None, ..fresh.clone() };
+    let released = Hint { released: Some(0), fresh_at: None, ..fresh.clone() };
+    for (hint, lane) in [(retry, Lane::Slow), (fresh, Lane::Fast), (released, Lane::Slow)] {
+        world
+            .queue
+            .send(vec![Sending { hint: hint.clone(), delay: Duration::ZERO, event: None }])
+            .await
+            .unwrap();
+        let message = next(world).await;
+        assert_eq!((&message.hint, message.lane), (&hint, lane));
+        world.inbox.delete(&message).await;
+    }
 }

@@ -79,6 +79,7 @@ async fn start_on_aws() -> World {
         ("POSTRIDER_EVENTS_TABLE", settings.events_table),
         ("POSTRIDER_DELIVERIES_TABLE", settings.deliveries_table),
         ("POSTRIDER_QUEUE_URL", settings.queue_url),
+        ("POSTRIDER_SLOW_QUEUE_URL", settings.slow_queue_url),
         ("POSTRIDER_KMS_KEY_ID", settings.kms_key_id.unwrap()),
     ];
     env.extend(names.map(|(name, value)| (name.to_owned(), value)));

@@ -7,15 +7,18 @@ use std::{
 };
 
 use jiff::Timestamp;
+use postrider::model::TenantId;
 use tokio::{sync::Notify, time::Instant};
 
-use super::{BETWEEN, Received, Settings};
+use super::{
+    BETWEEN, Received, Settings,
+    lines::{ALL, Lines, Message, Wanted},
+};
 
-/// Messages kept in memory; more wait on disk.
-const IN_MEMORY: usize = 10_000;
-
-/// What waits, as far as it is in memory.
+/// What waits in a lane, as far as it is in memory.
 pub(crate) struct Waiting {
+    /// As its rows name it.
+    pub(super) lane: i64,
     settings: Settings,
     state: Mutex<State>,
     arrived: Notify,
@@ -23,7 +26,7 @@ pub(crate) struct Waiting {
 
 #[derive(Default)]
 struct State {
-    ready: VecDeque<Message>,
+    ready: Lines,
     in_flight: HashMap<u64, Message>,
     /// Flights in the order in which their messages become visible again.
     deadlines: VecDeque<(Instant, u64)>,
@@ -31,48 +34,37 @@ struct State {
     rows: HashMap<i64, usize>,
     /// The newest flight's number.
     last_flight: u64,
-    /// The newest row's number. SQLite would give the number of a deleted row again.
-    last_row: i64,
     /// Rows up to this one were there before this process: it cannot know whether they were handed out.
     inherited: i64,
-    /// Beyond this row, they are on disk alone; none: all that are visible are in memory.
-    on_disk_after: Option<i64>,
-    /// Whether a fetch is under way.
-    fetching: bool,
     /// When the next delayed message becomes visible, in microseconds since 1970.
     next_delayed: Option<i64>,
-}
-
-pub(super) struct Message {
-    row: i64,
-    pub(super) body: String,
-    pub(super) received: u32,
 }
 
 /// A row of the queue's table.
 pub(super) struct Row {
     pub(super) id: i64,
+    pub(super) tenant: TenantId,
     pub(super) bodies: String,
     pub(super) received: u32,
 }
 
 impl State {
-    fn take_in(&mut self, Row { id, bodies, received }: Row) {
+    fn take_in(&mut self, Row { id, tenant, bodies, received }: Row) {
         let received = if id <= self.inherited { received.max(1) } else { received };
-        let before = self.ready.len();
-        self.ready.extend(bodies.split(BETWEEN).map(|body| Message {
-            row: id,
-            body: body.to_owned(),
-            received,
-        }));
-        self.rows.insert(id, self.ready.len() - before);
+        let mut count = 0;
+        let messages = bodies.split(BETWEEN).map(|body| {
+            count += 1;
+            Message { tenant: tenant.clone(), row: id, body: body.to_owned(), received }
+        });
+        self.ready.put(&tenant, messages);
+        self.rows.insert(id, count);
     }
 
     /// Ends flights that are not over yet.
     fn land(&mut self, ids: &[u64]) -> Vec<Message> {
         let landed = ids.iter().filter_map(|id| self.in_flight.remove(id)).collect();
         // Deadlines of ended flights are dropped as they come to the front; a long queue of them is dropped now.
-        if self.deadlines.len() > 4 * (self.in_flight.len() + IN_MEMORY) {
+        if self.deadlines.len() > 4 * (self.in_flight.len() + ALL) {
             let Self { deadlines, in_flight, .. } = self;
             deadlines.retain(|(_, id)| in_flight.contains_key(id));
         }
@@ -95,11 +87,17 @@ impl State {
 }
 
 impl Waiting {
-    /// Rows up to `last_row` are there already.
-    pub(super) fn new(settings: Settings, last_row: i64, next_delayed: Option<i64>) -> Self {
-        let on_disk_after = Some(0);
-        let state = State { inherited: last_row, last_row, on_disk_after, next_delayed, ..State::default() };
-        Self { settings, state: Mutex::new(state), arrived: Notify::new() }
+    /// Rows up to `last_row` are there already, of these tenants.
+    pub(super) fn new(
+        lane: i64,
+        settings: Settings,
+        tenants: Vec<TenantId>,
+        last_row: i64,
+        next_delayed: Option<i64>,
+    ) -> Self {
+        let ready = Lines::on_disk(tenants);
+        let state = State { ready, inherited: last_row, next_delayed, ..State::default() };
+        Self { lane, settings, state: Mutex::new(state), arrived: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -111,21 +109,11 @@ impl Waiting {
         self.arrived.notified().await;
     }
 
-    /// A number for a new row, larger than all before.
-    pub(super) fn next_row(&self) -> i64 {
-        let mut state = self.state();
-        state.last_row += 1;
-        state.last_row
-    }
-
     /// Takes in rows that have just been committed, in the order of their ids.
     pub(super) fn arrive(&self, rows: impl IntoIterator<Item = Row>, delayed_until: Option<i64>) {
         let mut state = self.state();
         for row in rows {
-            if state.on_disk_after.is_none() && state.ready.len() >= IN_MEMORY {
-                state.on_disk_after = Some(row.id - 1);
-            }
-            if state.on_disk_after.is_none() {
+            if state.ready.has_room(&row.tenant, row.id) {
                 state.take_in(row);
             }
         }
@@ -142,13 +130,14 @@ impl Waiting {
         while let Some((_, id)) = state.deadlines.pop_front_if(|(until, _)| *until <= now) {
             // A flight that was ended has nothing to do with its deadline.
             if let Some(message) = state.in_flight.remove(&id) {
-                state.ready.push_back(message);
+                let tenant = message.tenant.clone();
+                state.ready.put(&tenant, [message]);
             }
         }
         let (mut taken, mut dead) = (Vec::new(), Vec::new());
         let until = now + self.settings.visibility;
         while taken.len() < max {
-            let Some(mut message) = state.ready.pop_front() else { break };
+            let Some(mut message) = state.ready.next() else { break };
             if message.received >= self.settings.max_receives {
                 dead.push(message);
                 continue;
@@ -174,23 +163,22 @@ impl Waiting {
         delayed.into_iter().chain(returning).min()
     }
 
-    /// What is to be read from disk now: all rows after a number; delayed rows.
-    pub(super) fn to_do(&self, now: i64) -> (Option<i64>, bool) {
+    /// What is to be read from disk now: rows of some tenants; delayed rows.
+    pub(super) fn to_do(&self, now: i64) -> (Vec<Wanted>, bool) {
         let mut state = self.state();
-        let low = state.ready.len() < IN_MEMORY / 2 && !state.fetching;
-        let fetch_after = state.on_disk_after.filter(|_| low);
-        state.fetching |= fetch_after.is_some();
-        (fetch_after, state.next_delayed.is_some_and(|at| at <= now))
+        let promote = state.next_delayed.is_some_and(|at| at <= now) && !state.ready.is_full();
+        (state.ready.wanted(), promote)
     }
 
-    /// Takes in what was asked for after [`Waiting::to_do`]. To be called on the writing thread: nothing can have been
-    /// sent between the query and this.
-    pub(super) fn fetched(&self, found: Vec<Row>, asked: usize) {
+    /// Takes in what was asked for after [`Waiting::to_do`], and beyond which row there is more of each tenant. To be
+    /// called on the writing thread: nothing can have been sent between the query and this.
+    pub(super) fn fetched(&self, found: Vec<(TenantId, Vec<Row>, Option<i64>)>) {
         let mut state = self.state();
-        state.fetching = false;
-        state.on_disk_after = if found.len() < asked { None } else { found.last().map(|row| row.id) };
-        for row in found {
-            state.take_in(row);
+        for (tenant, rows, more_after) in found {
+            for row in rows {
+                state.take_in(row);
+            }
+            state.ready.fetched(&tenant, more_after);
         }
     }
 
@@ -204,8 +192,8 @@ impl Waiting {
     }
 
     /// It could not be read.
-    pub(super) fn not_fetched(&self) {
-        self.state().fetching = false;
+    pub(super) fn not_fetched(&self, wanted: Vec<Wanted>) {
+        self.state().ready.not_fetched(wanted);
     }
 
     /// Ends flights that are not over yet, for good: their messages, and the rows that are done with them.
