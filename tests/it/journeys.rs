@@ -2,6 +2,7 @@
 
 mod crash;
 mod deliver;
+mod faults;
 mod first_start;
 mod health;
 mod isolation;

@@ -1,7 +1,10 @@
 //! How receivers do: `tenant#T` / `health#W`, there only while there is something to tell.
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::ReturnValue};
+use aws_sdk_dynamodb::{
+    operation::update_item::UpdateItemError,
+    types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
+};
 use jiff::Timestamp;
 use postrider::{
     error::Error,
@@ -13,6 +16,7 @@ use crate::{
     Engine,
     fault::{fault, odd},
     item::{Item, Read, key, micros, number},
+    mark::Mark,
     tenants::partition,
 };
 
@@ -48,19 +52,28 @@ impl Healths for Engine {
     }
 
     async fn strain(&self, tenant: &TenantId, webhook: WebhookId, at: Timestamp) -> Result<Health, Error> {
+        let mark = Mark::new();
         let update = self
             .0
             .db
             .update_item()
             .table_name(&self.0.settings.webhooks_table)
             .set_key(Some(health_key(tenant, webhook)))
-            .update_expression("SET since = if_not_exists(since, :at) ADD failures :one")
+            .update_expression("SET mark = :mark, since = if_not_exists(since, :at) ADD failures :one")
+            .condition_expression("attribute_not_exists(mark) OR mark <> :mark")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .expression_attribute_values(":mark", mark.value())
             .expression_attribute_values(":at", micros(at))
             .expression_attribute_values(":one", number(1))
             .return_values(ReturnValue::AllNew);
-        let done = update.send().await.map_err(fault("counting a failure"))?;
-        let item = done.attributes.ok_or_else(|| odd("answer"))?;
-        Ok(self.know(tenant, webhook, health(&item)?))
+        let item = match update.send().await {
+            Ok(done) => done.attributes,
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => failed.item().cloned(),
+                _ => return Err(fault("counting a failure")(error)),
+            },
+        };
+        Ok(self.know(tenant, webhook, health(&item.ok_or_else(|| odd("answer"))?)?))
     }
 
     async fn put_off(
@@ -70,13 +83,16 @@ impl Healths for Engine {
         from: Option<Timestamp>,
         to: Timestamp,
     ) -> Result<bool, Error> {
+        let mark = Mark::new();
         let update = self
             .0
             .db
             .update_item()
             .table_name(&self.0.settings.webhooks_table)
             .set_key(Some(health_key(tenant, webhook)))
-            .update_expression("SET probe_at = :to")
+            .update_expression("SET mark = :mark, probe_at = :to")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .expression_attribute_values(":mark", mark.value())
             .expression_attribute_values(":to", micros(to))
             .return_values(ReturnValue::AllNew);
         let update = match from {
@@ -92,9 +108,9 @@ impl Healths for Engine {
                 Ok(true)
             }
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                     self.0.healths.void();
-                    Ok(false)
+                    Ok(failed.item().is_some_and(|kept| mark.is_on(kept)))
                 }
                 _ => Err(fault("putting off a receiver's next try")(error)),
             },
@@ -102,15 +118,8 @@ impl Healths for Engine {
     }
 
     async fn relieve(&self, tenant: &TenantId, webhook: WebhookId) -> Result<bool, Error> {
-        let delete = self
-            .0
-            .db
-            .delete_item()
-            .table_name(&self.0.settings.webhooks_table)
-            .set_key(Some(health_key(tenant, webhook)))
-            .return_values(ReturnValue::AllOld);
-        let done = delete.send().await.map_err(fault("forgetting failures"))?;
+        let forgotten = self.delete_once(health_key(tenant, webhook), "forgetting failures").await?;
         self.know(tenant, webhook, Health::default());
-        Ok(done.attributes.is_some())
+        Ok(forgotten)
     }
 }
