@@ -6,6 +6,7 @@ mod faults;
 mod first_start;
 mod health;
 mod isolation;
+mod killed;
 mod noisy;
 mod parked;
 mod restart;
