@@ -8,7 +8,7 @@ use postrider::{
     error::Error,
     ports::{Policy, Ports},
 };
-use postrider_embedded::{Engine, QueueSettings};
+use postrider_embedded::{Engine, Lock, QueueSettings};
 use postrider_lambda::{Settings, SystemClock, SystemDice};
 
 use crate::{
@@ -44,6 +44,7 @@ pub(crate) async fn start(args: &Args, template: &Template, allow_private: bool)
 }
 
 fn embedded(args: &Args, template: &Template, policy: Policy) -> Result<Running, Failed> {
+    let lock = Lock::take(&args.data)?;
     let is_new = !args.data.exists();
     let settings = QueueSettings { visibility: template.visibility, max_receives: template.max_receives };
     let engine = Engine::open(&args.data, settings)?;
@@ -54,11 +55,11 @@ fn embedded(args: &Args, template: &Template, policy: Policy) -> Result<Running,
         dice: Arc::new(SystemDice),
         policy,
     };
-    let engine = Arc::new(Embedded(engine));
+    let engine = Arc::new(Embedded(engine, lock));
     Ok(Running { ports, source: engine.clone(), housekeeping: Some(engine), is_new })
 }
 
-struct Embedded(Engine);
+struct Embedded(Engine, #[expect(dead_code, reason = "it is held")] Lock);
 
 #[async_trait]
 impl Source for Embedded {
