@@ -9,7 +9,7 @@ use postrider::{
     hint::Lane,
     ports::{Policy, Ports},
 };
-use postrider_embedded::{Engine, QueueSettings};
+use postrider_embedded::{Engine, Lock, QueueSettings};
 use postrider_lambda::{Settings, SystemClock, SystemDice};
 
 use crate::{
@@ -52,6 +52,7 @@ pub(crate) async fn start(args: &Args, template: &Template, allow_private: bool)
 }
 
 fn embedded(args: &Args, template: &Template, policy: Policy) -> Result<Running, Failed> {
+    let lock = Lock::take(&args.data)?;
     let is_new = !args.data.exists();
     let template::Queue { visibility, max_receives, .. } = template.fast;
     let settings = QueueSettings { visibility, max_receives };
@@ -64,7 +65,7 @@ fn embedded(args: &Args, template: &Template, policy: Policy) -> Result<Running,
         policy,
     };
     let source = |lane| Arc::new(Embedded(engine.clone(), lane));
-    let housekeeping = Some(Arc::new(Tidied(engine.clone())) as Arc<dyn Housekeeping>);
+    let housekeeping = Some(Arc::new(Tidied(engine.clone(), lock)) as Arc<dyn Housekeeping>);
     Ok(Running { ports, fast: source(Lane::Fast), slow: source(Lane::Slow), housekeeping, is_new })
 }
 
@@ -93,7 +94,7 @@ impl Source for Embedded {
     }
 }
 
-struct Tidied(Engine);
+struct Tidied(Engine, #[expect(dead_code, reason = "it is held")] Lock);
 
 #[async_trait]
 impl Housekeeping for Tidied {

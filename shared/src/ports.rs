@@ -199,7 +199,8 @@ pub trait Webhooks: Send + Sync {
 pub trait Healths: Send + Sync {
     /// A receiver's health. An engine may answer from a cache of a few seconds.
     async fn health(&self, tenant: &TenantId, webhook: WebhookId) -> Result<Health, Error>;
-    /// Counts a failure, and tells the health after it.
+    /// Counts a failure, and tells the health after it. Of failures at the same time, one whose answer got lost may be
+    /// counted twice.
     async fn strain(&self, tenant: &TenantId, webhook: WebhookId, at: Timestamp) -> Result<Health, Error>;
     /// Puts off the next try of a failing receiver; false: somebody else did since `from` was read.
     async fn put_off(

@@ -17,8 +17,11 @@ use crate::{
 
 /// How old an event is when it is looked at: by then its first attempts are on record, or something is wrong.
 const STRANDED_AFTER: SignedDuration = SignedDuration::from_mins(15);
-/// How much of the past one round looks through, so that a long pause is caught up with in steps.
+/// How much of the past one round looks through, so that a long pause is caught up with in steps. The very first round looks
+/// no further back either: a schedule is to run from the day on which events are accepted.
 const WINDOW: SignedDuration = SignedDuration::from_hours(1);
+/// After how much of it the mark is moved on: what was looked through needs not be again, should the rest fail.
+const MARKED: SignedDuration = SignedDuration::from_mins(5);
 /// Hints of one step.
 const STEP: usize = 1000;
 /// Stranded attempts that are put on record at once.
@@ -35,15 +38,15 @@ pub struct Swept {
     pub released: usize,
 }
 
-/// Makes a round.
+/// Makes a round: all of it, whatever fails, for what one part cannot do is no reason not to do another. The first fault
+/// is told.
 pub async fn sweep(ports: &Ports) -> Result<Swept, Error> {
     let now = ports.clock.now();
     let mut oldest = None;
-    let found = Swept {
-        due: due(ports, now, &mut oldest).await?,
-        stranded: stranded(ports, now).await?,
-        released: parked::look(ports, now).await?,
-    };
+    let due = due(ports, now, &mut oldest).await;
+    let stranded = stranded(ports, now).await;
+    let released = parked::look(ports, now).await;
+    let found = Swept { due: due?, stranded: stranded?, released: released? };
     telemetry::swept(found, oldest, now);
     Ok(found)
 }
@@ -67,11 +70,25 @@ async fn due(ports: &Ports, now: Timestamp, oldest: &mut Option<Timestamp>) -> R
 
 async fn stranded(ports: &Ports, now: Timestamp) -> Result<usize, Error> {
     let end = now - STRANDED_AFTER;
-    let from = ports.store.swept_until().await?.unwrap_or(end - WINDOW);
-    let until = end.min(from + WINDOW);
-    if until <= from {
-        return Ok(0);
+    let mut from = ports.store.swept_until().await?.unwrap_or(end - WINDOW);
+    let end = end.min(from + WINDOW);
+    let mut total = 0;
+    while from < end {
+        let until = end.min(from + MARKED);
+        total += stranded_in(ports, from, until, now).await?;
+        // Only after all of it is queued: a round that dies is made again.
+        ports.store.set_swept_until(until).await?;
+        from = until;
     }
+    Ok(total)
+}
+
+async fn stranded_in(
+    ports: &Ports,
+    from: Timestamp,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<usize, Error> {
     let mut total = 0;
     let mut page = PageRequest::first(STEP);
     loop {
@@ -83,12 +100,9 @@ async fn stranded(ports: &Ports, now: Timestamp) -> Result<usize, Error> {
         send(ports, found.items).await?;
         match found.next {
             Some(after) => page.after = Some(after),
-            None => break,
+            None => return Ok(total),
         }
     }
-    // Only after all of it is queued: a round that dies is made again.
-    ports.store.set_swept_until(until).await?;
-    Ok(total)
 }
 
 /// Puts a stranded attempt on record, so that it comes due until it is made: nobody looks at its event again, and the

@@ -4,6 +4,7 @@
 mod claims;
 mod deliveries;
 mod events;
+mod faults;
 mod grants;
 mod healths;
 mod inbox;
@@ -14,7 +15,7 @@ mod paging;
 mod parked;
 mod queue;
 mod restart;
-mod samples;
+pub(crate) mod samples;
 mod stranded;
 mod tenants;
 mod topics;
@@ -30,7 +31,10 @@ use std::{
 };
 
 use postrider::ports::{Queue, Store};
-use postrider_tests::servers::Servers;
+use postrider_tests::{
+    faults::{Proxy, every_first_try},
+    servers::Servers,
+};
 use tempfile::TempDir;
 
 use self::inbox::Inbox;
@@ -53,6 +57,11 @@ macro_rules! on_every_engine {
             async fn aws() {
                 super::$name(&crate::contract::World::aws().await).await;
             }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn aws_at_the_second_try() {
+                super::$name(&crate::contract::World::aws_at_the_second_try().await).await;
+            }
         }
     )+};
 }
@@ -74,7 +83,7 @@ struct World {
 /// What outlives a process.
 enum Kept {
     Embedded { path: PathBuf, _dir: Option<TempDir> },
-    Aws { settings: Box<postrider_lambda::Settings>, dead: String },
+    Aws { settings: Box<postrider_lambda::Settings>, dead: String, proxy: Option<Arc<Proxy>> },
     Simulated(postrider_sim::world::World),
 }
 
@@ -94,20 +103,39 @@ impl World {
     }
 
     async fn aws() -> Self {
+        let (settings, dead) = Self::provision().await;
+        Self::connect(settings, dead, None)
+    }
+
+    /// The AWS engine, none of whose calls gets through at its first try: what it writes is written, but it does not hear
+    /// of it. It keeps to the contract all the same.
+    async fn aws_at_the_second_try() -> Self {
+        let (settings, dead) = Self::provision().await;
+        let proxy = Proxy::start(every_first_try()).await;
+        Self::connect(settings, dead, Some(Arc::new(proxy)))
+    }
+
+    /// Whether what it did may be done again, for its answer got lost.
+    fn loses_answers(&self) -> bool {
+        matches!(self.kept, Kept::Aws { proxy: Some(_), .. })
+    }
+
+    async fn provision() -> (postrider_lambda::Settings, String) {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let prefix = format!("contract-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let queue =
             postrider_aws::provision::QueueSettings { visibility: VISIBILITY, max_receives: MAX_RECEIVES };
         let config = Servers::shared().config();
-        let (settings, dead) = postrider_aws::provision::provision(&config, &prefix, queue).await.unwrap();
-        Self::connect(settings, dead)
+        postrider_aws::provision::provision(&config, &prefix, queue).await.unwrap()
     }
 
     /// Another process's view of the same, with caches of its own.
     fn next_process(&self) -> Self {
         match &self.kept {
             Kept::Embedded { path, .. } => Self::open(path.clone(), None),
-            Kept::Aws { settings, dead } => Self::connect((**settings).clone(), dead.clone()),
+            Kept::Aws { settings, dead, proxy } => {
+                Self::connect((**settings).clone(), dead.clone(), proxy.clone())
+            }
             Kept::Simulated(world) => Self::enter(world.clone()),
         }
     }
@@ -134,16 +162,34 @@ impl World {
         }
     }
 
-    fn connect(settings: postrider_lambda::Settings, dead: String) -> Self {
-        let config = Servers::shared().config();
-        let engine = postrider_aws::Engine::new(&config, settings.clone());
+    fn connect(settings: postrider_lambda::Settings, dead: String, proxy: Option<Arc<Proxy>>) -> Self {
+        let clients = match &proxy {
+            None => postrider_aws::Clients::new(&Servers::shared().config()),
+            Some(proxy) => persistent(&proxy.config()),
+        };
+        let engine = postrider_aws::Engine::over(clients.clone(), settings.clone());
         let dead_settings = postrider_lambda::Settings { queue_url: dead.clone(), ..settings.clone() };
-        let dead_letters = postrider_aws::Engine::new(&config, dead_settings);
+        let dead_letters = postrider_aws::Engine::over(clients, dead_settings);
         Self {
             store: Arc::new(engine.clone()),
             queue: Arc::new(engine.clone()),
             inbox: Inbox::Aws { engine, dead_letters },
-            kept: Kept::Aws { settings: Box::new(settings), dead },
+            kept: Kept::Aws { settings: Box::new(settings), dead, proxy },
         }
+    }
+}
+
+/// Clients that never grow tired of trying again, as the SDK's do where more than some hundredths of all calls fail.
+fn persistent(config: &aws_config::SdkConfig) -> postrider_aws::Clients {
+    use aws_sdk_dynamodb::config::retry::{RetryPartition, TokenBucket};
+
+    let unlimited = || RetryPartition::custom("tests").token_bucket(TokenBucket::unlimited()).build();
+    let db = aws_sdk_dynamodb::config::Builder::from(config).retry_partition(unlimited()).build();
+    let sqs = aws_sdk_sqs::config::Builder::from(config).retry_partition(unlimited()).build();
+    let kms = aws_sdk_kms::config::Builder::from(config).retry_partition(unlimited()).build();
+    postrider_aws::Clients {
+        db: aws_sdk_dynamodb::Client::from_conf(db),
+        sqs: aws_sdk_sqs::Client::from_conf(sqs),
+        kms: aws_sdk_kms::Client::from_conf(kms),
     }
 }

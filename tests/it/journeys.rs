@@ -3,9 +3,11 @@
 mod announce;
 mod crash;
 mod deliver;
+mod faults;
 mod first_start;
 mod health;
 mod isolation;
+mod killed;
 mod noisy;
 mod parked;
 mod restart;

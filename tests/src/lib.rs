@@ -3,6 +3,7 @@
 //! - [`world`]: the runner, as a child process; [`tenant`]: a tenant of a test's own on it
 //! - [`client`]: requests and their answers
 //! - [`receiver`]: where webhooks arrive, well-behaved or not
+//! - [`servers`]: what stands in for AWS; [`faults`]: a proxy before them, with which calls go wrong
 //! - [`poll`]: waiting for what is to happen; [`rng`]: chance that can be repeated
 
 #![allow(
@@ -13,6 +14,7 @@
 )]
 
 pub mod client;
+pub mod faults;
 pub mod poll;
 pub mod receiver;
 pub mod rng;

@@ -41,14 +41,33 @@ impl Servers {
         SHARED.get_or_init(Self::start).as_ref().unwrap_or_else(|error| panic!("{error}"))
     }
 
+    /// Where `DynamoDB` is.
+    pub fn dynamodb(&self) -> String {
+        self.dynamodb.url()
+    }
+
+    /// Where all other services are.
+    pub fn others(&self) -> String {
+        self.ministack.url()
+    }
+
     /// AWS's configuration that leads to them, whatever the environment says.
     pub fn config(&self) -> SdkConfig {
+        Self::leading_to(Endpoints { dynamodb: self.dynamodb(), others: self.others() })
+    }
+
+    /// The same, with one endpoint for all services.
+    pub(crate) fn config_at(url: &str) -> SdkConfig {
+        Self::leading_to(Endpoints { dynamodb: url.to_owned(), others: url.to_owned() })
+    }
+
+    fn leading_to(endpoints: Endpoints) -> SdkConfig {
         let credentials = Credentials::new("test", "test", None, None, "tests");
         SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::from_static("us-east-1"))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .service_config(Endpoints { dynamodb: self.dynamodb.url(), others: self.ministack.url() })
+            .service_config(endpoints)
             .build()
     }
 

@@ -18,12 +18,33 @@ use crate::{
     deliveries::{SHARDS, delivery, delivery_key, due_shard, state_text},
     fault::{fault, odd},
     item::{Item, Read, expiry, micros, number, text},
+    mark::Mark,
 };
 
 /// How long after its lease a claimed attempt comes due again, if its claimer died.
 const GRACE: SignedDuration = SignedDuration::from_secs(30);
 /// Updates under way at once.
 pub(crate) const AT_ONCE: usize = 32;
+
+/// What was taken of many, if anything was. What could not be taken is found again, and its fault shown, when nothing else
+/// can be; but whoever hears of the fault alone forgets what he has taken.
+pub(crate) fn taken<T>(tries: Vec<Result<Option<T>, Error>>) -> Result<Vec<T>, Error> {
+    let (mut taken, mut fault) = (Vec::with_capacity(tries.len()), None);
+    for tried in tries {
+        match tried {
+            Ok(one) => taken.extend(one),
+            Err(error) => fault = Some(error),
+        }
+    }
+    match fault {
+        Some(error) if taken.is_empty() => Err(error),
+        Some(error) => {
+            tracing::warn!(%error, fault = error.fault(), taken = taken.len(), "not all could be taken");
+            Ok(taken)
+        }
+        None => Ok(taken),
+    }
+}
 
 impl Engine {
     pub(crate) async fn claim_attempt(
@@ -33,6 +54,7 @@ impl Engine {
         now: Timestamp,
         lease: Timestamp,
     ) -> Result<Claim, Error> {
+        let mark = Mark::new();
         let update = self
             .0
             .db
@@ -40,7 +62,7 @@ impl Engine {
             .table_name(&self.0.settings.deliveries_table)
             .set_key(Some(delivery_key(blank.id)))
             .update_expression(
-                "SET leased_until = :lease, due_shard = :shard, due_at = :due, \
+                "SET mark = :mark, leased_until = :lease, due_shard = :shard, due_at = :due, \
                  tenant = if_not_exists(tenant, :tenant), event_id = if_not_exists(event_id, :event), \
                  topic = if_not_exists(topic, :topic), #state = :pending, \
                  attempt_count = if_not_exists(attempt_count, :none), attempts = if_not_exists(attempts, :empty), \
@@ -51,6 +73,7 @@ impl Engine {
                  AND (attribute_not_exists(leased_until) OR leased_until <= :now))",
             )
             .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":mark", mark.value())
             .expression_attribute_values(":lease", micros(lease))
             .expression_attribute_values(":shard", text(due_shard(blank.id)))
             .expression_attribute_values(":due", number((lease + GRACE).as_millisecond()))
@@ -76,7 +99,11 @@ impl Engine {
         let Some(UpdateItemError::ConditionalCheckFailedException(failed)) = error.as_service_error() else {
             return Err(fault("claiming an attempt")(error));
         };
-        let kept = delivery(failed.item().ok_or_else(|| odd("answer"))?)?;
+        let item = failed.item().ok_or_else(|| odd("answer"))?;
+        let kept = delivery(item)?;
+        if mark.is_on(item) {
+            return Ok(Claim::Taken(Box::new(kept)));
+        }
         Ok(if kept.is_settled() || kept.attempt_count >= attempt { Claim::Done } else { Claim::Busy })
     }
 
@@ -92,8 +119,8 @@ impl Engine {
                 .await?
                 .concat();
         found.truncate(limit);
-        let taken = stream::iter(found).map(|item| self.take(item, lease)).buffer_unordered(AT_ONCE);
-        taken.filter_map(async |taken| taken.transpose()).collect::<Vec<_>>().await.into_iter().collect()
+        let tries = stream::iter(found).map(|item| self.take(item, lease)).buffer_unordered(AT_ONCE);
+        taken(tries.collect().await)
     }
 
     /// What is due in a shard of the index.
@@ -113,20 +140,25 @@ impl Engine {
 
     /// Puts off what the index says is due, until a lease ends; false: somebody else did.
     pub(crate) async fn put_off_due(&self, item: &Item, key: Item, lease: Timestamp) -> Result<bool, Error> {
+        let mark = Mark::new();
         let update = self
             .0
             .db
             .update_item()
             .table_name(&self.0.settings.deliveries_table)
             .set_key(Some(key))
-            .update_expression("SET due_at = :lease")
+            .update_expression("SET mark = :mark, due_at = :lease")
             .condition_expression("due_at = :due")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .expression_attribute_values(":mark", mark.value())
             .expression_attribute_values(":lease", number(lease.as_millisecond()))
             .expression_attribute_values(":due", number(item.number("due_at")?));
         match update.send().await {
             Ok(_) => Ok(true),
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    Ok(failed.item().is_some_and(|kept| mark.is_on(kept)))
+                }
                 _ => Err(fault("taking what is due")(error)),
             },
         }

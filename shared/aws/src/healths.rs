@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{
     operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
-    types::ReturnValue,
+    types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use jiff::Timestamp;
 use postrider::{
@@ -16,6 +16,7 @@ use crate::{
     Engine,
     fault::{fault, odd},
     item::{Item, Read, key, micros, number},
+    mark::Mark,
     tenants::partition,
 };
 
@@ -34,9 +35,18 @@ pub(crate) fn health(item: &Item) -> Result<Health, Error> {
 }
 
 impl Engine {
-    fn health_update(&self, tenant: &TenantId, webhook: WebhookId) -> UpdateItemFluentBuilder {
+    fn health_update(
+        &self,
+        tenant: &TenantId,
+        webhook: WebhookId,
+        mark: &Mark,
+    ) -> UpdateItemFluentBuilder {
         let update = self.0.db.update_item().table_name(&self.0.settings.webhooks_table);
-        update.set_key(Some(health_key(tenant, webhook)))
+        update
+            .set_key(Some(health_key(tenant, webhook)))
+            .expression_attribute_values(":mark", mark.value())
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
 
     fn know(&self, tenant: &TenantId, webhook: WebhookId, health: Health) -> Health {
@@ -58,15 +68,21 @@ impl Healths for Engine {
     }
 
     async fn strain(&self, tenant: &TenantId, webhook: WebhookId, at: Timestamp) -> Result<Health, Error> {
+        let mark = Mark::new();
         let update = self
-            .health_update(tenant, webhook)
-            .update_expression("SET since = if_not_exists(since, :at) ADD failures :one")
+            .health_update(tenant, webhook, &mark)
+            .update_expression("SET mark = :mark, since = if_not_exists(since, :at) ADD failures :one")
+            .condition_expression("attribute_not_exists(mark) OR mark <> :mark")
             .expression_attribute_values(":at", micros(at))
-            .expression_attribute_values(":one", number(1))
-            .return_values(ReturnValue::AllNew);
-        let done = update.send().await.map_err(fault("counting a failure"))?;
-        let item = done.attributes.ok_or_else(|| odd("answer"))?;
-        Ok(self.know(tenant, webhook, health(&item)?))
+            .expression_attribute_values(":one", number(1));
+        let item = match update.send().await {
+            Ok(done) => done.attributes,
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => failed.item().cloned(),
+                _ => return Err(fault("counting a failure")(error)),
+            },
+        };
+        Ok(self.know(tenant, webhook, health(&item.ok_or_else(|| odd("answer"))?)?))
     }
 
     async fn put_off(
@@ -76,11 +92,11 @@ impl Healths for Engine {
         from: Option<Timestamp>,
         to: Timestamp,
     ) -> Result<bool, Error> {
+        let mark = Mark::new();
         let update = self
-            .health_update(tenant, webhook)
-            .update_expression("SET probe_at = :to")
-            .expression_attribute_values(":to", micros(to))
-            .return_values(ReturnValue::AllNew);
+            .health_update(tenant, webhook, &mark)
+            .update_expression("SET mark = :mark, probe_at = :to")
+            .expression_attribute_values(":to", micros(to));
         let update = match from {
             None => update.condition_expression("attribute_exists(since) AND attribute_not_exists(probe_at)"),
             Some(from) => update
@@ -94,9 +110,9 @@ impl Healths for Engine {
                 Ok(true)
             }
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                     self.0.healths.void();
-                    Ok(false)
+                    Ok(failed.item().is_some_and(|kept| mark.is_on(kept)))
                 }
                 _ => Err(fault("putting off a receiver's next try")(error)),
             },
@@ -104,11 +120,11 @@ impl Healths for Engine {
     }
 
     async fn relieve(&self, tenant: &TenantId, webhook: WebhookId) -> Result<bool, Error> {
+        let mark = Mark::new();
         let update = self
-            .health_update(tenant, webhook)
-            .update_expression("REMOVE failures, since, probe_at")
-            .condition_expression("attribute_exists(since)")
-            .return_values(ReturnValue::AllNew);
+            .health_update(tenant, webhook, &mark)
+            .update_expression("SET mark = :mark REMOVE failures, since, probe_at")
+            .condition_expression("attribute_exists(since)");
         match update.send().await {
             Ok(done) => {
                 let left = done.attributes.as_ref().map(health).transpose()?.unwrap_or_default();
@@ -116,9 +132,9 @@ impl Healths for Engine {
                 Ok(true)
             }
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                     self.0.healths.void();
-                    Ok(false)
+                    Ok(failed.item().is_some_and(|kept| mark.is_on(kept)))
                 }
                 _ => Err(fault("forgetting failures")(error)),
             },
@@ -127,10 +143,9 @@ impl Healths for Engine {
 
     async fn slow_down(&self, tenant: &TenantId, webhook: WebhookId, until: Timestamp) -> Result<(), Error> {
         let update = self
-            .health_update(tenant, webhook)
-            .update_expression("SET slow_until = :until")
-            .expression_attribute_values(":until", micros(until))
-            .return_values(ReturnValue::AllNew);
+            .health_update(tenant, webhook, &Mark::new())
+            .update_expression("SET mark = :mark, slow_until = :until")
+            .expression_attribute_values(":until", micros(until));
         let done = update.send().await.map_err(fault("noting that a receiver is slow"))?;
         let item = done.attributes.ok_or_else(|| odd("answer"))?;
         self.know(tenant, webhook, health(&item)?);

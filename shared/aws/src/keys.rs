@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{
-    operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError},
-    types::{Delete, Put, TransactWriteItem, builders::DeleteBuilder},
+    operation::put_item::PutItemError,
+    types::{Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, builders::DeleteBuilder},
 };
 use jiff::Timestamp;
 use postrider::{
@@ -19,6 +19,7 @@ use crate::{
     Engine,
     fault::{fault, odd},
     item::{Item, Read, key, micros, number, text},
+    mark::Mark,
 };
 
 /// Longer than any end of a page: `DynamoDB` takes sort keys of up to 1,024 bytes.
@@ -118,19 +119,22 @@ impl Keys for Engine {
             let (pk, sk) = list_key(tenant, &record.id);
             writes.push(self.put_key(item(record, pk, sk)?)?);
         }
-        let write = self.0.db.transact_write_items().set_transact_items(Some(writes));
-        write.send().await.map_err(fault("adding a key"))?;
+        let added = self.transact(writes, "adding a key").await;
         self.0.keys.void();
-        Ok(())
+        added?.map_err(|_| odd("condition"))
     }
 
     async fn swap_key(&self, old: &KeyRecord, new: &KeyRecord) -> Result<bool, Error> {
         let (pk, sk) = main_key(&old.id);
         // What has an opener is in no list, so this is its only item.
         let put = self.0.db.put_item().table_name(&self.0.settings.keys_table);
+        let mark = Mark::new();
+        let mut item = item(new, pk, sk)?;
+        item.insert("mark".into(), mark.value());
         let put = put
-            .set_item(Some(item(new, pk, sk)?))
+            .set_item(Some(item))
             .condition_expression("#hash = :old")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .expression_attribute_names("#hash", "hash")
             .expression_attribute_values(":old", text(old.hash.to_hex()));
         let done = put.send().await;
@@ -138,7 +142,9 @@ impl Keys for Engine {
         match done {
             Ok(_) => Ok(true),
             Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(false),
+                Some(PutItemError::ConditionalCheckFailedException(failed)) => {
+                    Ok(failed.item().is_some_and(|kept| mark.is_on(kept)))
+                }
                 _ => Err(fault("swapping a key")(error)),
             },
         }
@@ -155,10 +161,14 @@ impl Keys for Engine {
             let before = kept.map(|item| item.time("empty_at")).transpose()?;
             poured = bucket.pour(before, now);
             let Poured::In { empty_at, .. } = poured else { return Ok(poured) };
+            let mark = Mark::new();
             let mut item = key(&pk, sk);
+            item.insert("mark".into(), mark.value());
             item.insert("empty_at".into(), micros(empty_at));
             item.insert("ttl".into(), number(empty_at.as_second() + 60));
             let put = self.0.db.put_item().table_name(table).set_item(Some(item));
+            let put =
+                put.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
             let put = match before {
                 None => put.condition_expression("attribute_not_exists(pk)"),
                 Some(before) => put
@@ -168,7 +178,11 @@ impl Keys for Engine {
             match put.send().await {
                 Ok(_) => return Ok(poured),
                 Err(error) => match error.as_service_error() {
-                    Some(PutItemError::ConditionalCheckFailedException(_)) => {}
+                    Some(PutItemError::ConditionalCheckFailedException(failed)) => {
+                        if failed.item().is_some_and(|kept| mark.is_on(kept)) {
+                            return Ok(poured);
+                        }
+                    }
                     _ => return Err(fault("keeping a bucket")(error)),
                 },
             }
@@ -198,24 +212,9 @@ impl Keys for Engine {
                 .map_err(|_| odd("delete"))
         };
         let writes = vec![built(own)?, built(delete(list_key(tenant, id)))?];
-        let write = self.0.db.transact_write_items().set_transact_items(Some(writes)).send().await;
+        let removed = self.transact(writes, "removing a key").await;
         self.0.keys.void();
-        match write {
-            Ok(_) => Ok(true),
-            Err(error) if is_cancelled(error.as_service_error()) => Ok(false),
-            Err(error) => Err(fault("removing a key")(error)),
-        }
-    }
-}
-
-/// Whether a condition was not met, as against a conflict with another transaction.
-fn is_cancelled(error: Option<&TransactWriteItemsError>) -> bool {
-    match error {
-        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled
-            .cancellation_reasons()
-            .iter()
-            .any(|reason| reason.code() == Some("ConditionalCheckFailed")),
-        _ => false,
+        Ok(removed?.is_ok())
     }
 }
 

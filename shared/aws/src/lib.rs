@@ -2,6 +2,7 @@
 //!
 //! The keys of each table stand in `ARCHITECTURE.md`; `template.yaml` makes the tables.
 
+mod batches;
 mod cache;
 mod claims;
 mod deliveries;
@@ -10,6 +11,7 @@ mod fault;
 mod healths;
 mod item;
 mod keys;
+mod mark;
 mod parked;
 pub mod provision;
 mod queue;
@@ -24,7 +26,7 @@ mod webhooks;
 
 use std::{sync::Arc, time::Duration};
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, SdkConfig, timeout::TimeoutConfig};
 use postrider::{
     catalogue::Catalogue,
     error::Error,
@@ -37,6 +39,9 @@ use postrider_lambda::{Settings, SystemClock, SystemDice};
 pub use self::queue::Received;
 use self::{cache::Brief, sealing::Sealer};
 
+/// How long a call may take before it is made again: of itself the SDK waits for an answer for ever. Longer than all but
+/// the slowest answers, so that none is asked for twice without need; [`Engine::receive`] waits on purpose, and longer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// How long a key, once read, is taken for good: a revoked key works on for so long in other processes.
 const KEYS_KEPT: Duration = Duration::from_secs(5);
 /// How long a webhook, once read, is taken to be as it was.
@@ -70,15 +75,41 @@ impl std::fmt::Debug for Engine {
     }
 }
 
+/// What AWS's services are called with.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    /// `DynamoDB`.
+    pub db: aws_sdk_dynamodb::Client,
+    /// SQS.
+    pub sqs: aws_sdk_sqs::Client,
+    /// KMS.
+    pub kms: aws_sdk_kms::Client,
+}
+
+impl Clients {
+    /// As a configuration says.
+    pub fn new(config: &SdkConfig) -> Self {
+        Self {
+            db: aws_sdk_dynamodb::Client::new(config),
+            sqs: aws_sdk_sqs::Client::new(config),
+            kms: aws_sdk_kms::Client::new(config),
+        }
+    }
+}
+
 impl Engine {
     /// Takes AWS's configuration and ours. Nothing is sent yet.
     pub fn new(config: &SdkConfig, settings: Settings) -> Self {
-        let db = aws_sdk_dynamodb::Client::new(config);
-        let kms = aws_sdk_kms::Client::new(config);
+        Self::over(Clients::new(config), settings)
+    }
+
+    /// The same with clients that are made already.
+    pub fn over(clients: Clients, settings: Settings) -> Self {
+        let Clients { db, sqs, kms } = clients;
         let sealer = Sealer::new(db.clone(), kms, &settings);
         Self(Arc::new(Inner {
             db,
-            sqs: aws_sdk_sqs::Client::new(config),
+            sqs,
             settings,
             sealer,
             keys: Brief::new(KEYS_KEPT),
@@ -93,7 +124,8 @@ impl Engine {
 
 /// AWS's configuration as every AWS tool finds it; `AWS_ENDPOINT_URL` and its siblings lead to local servers.
 pub async fn configuration() -> SdkConfig {
-    aws_config::load_defaults(BehaviorVersion::latest()).await
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ANSWER_WITHIN).build();
+    aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).load().await
 }
 
 /// The ports of a deployed function.

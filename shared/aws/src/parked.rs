@@ -5,9 +5,9 @@
 
 use aws_sdk_dynamodb::{
     operation::update_item::UpdateItemError,
-    types::{AttributeValue, Select},
+    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure, Select},
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use postrider::{
     error::Error,
@@ -17,10 +17,11 @@ use postrider::{
 
 use crate::{
     Engine,
-    claims::AT_ONCE,
+    claims::{AT_ONCE, taken},
     deliveries::{delivery, delivery_key, due_shard, parked_shard, state_text},
     fault::{fault, odd},
     item::{Item, Read, key, number, text},
+    mark::Mark,
 };
 
 const LOOKS: &str = "look";
@@ -44,11 +45,11 @@ impl Engine {
                 (":shard", text(due_shard(id))),
                 (":pending", text(state_text(DeliveryState::Pending))),
             ];
-            let change = "SET #state = :pending, due_shard = :shard, due_at = :due";
+            let change = "#state = :pending, due_shard = :shard, due_at = :due";
             self.unpark(tenant, id, change, values).await
         };
-        let released = stream::iter(ids).map(release).buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
-        released.into_iter().flatten().map(|item| Ok(Hint::next(&delivery(&item)?))).collect()
+        let released = taken(stream::iter(ids).map(release).buffered(AT_ONCE).collect().await)?;
+        released.iter().map(|item| Ok(Hint::next(&delivery(item)?))).collect()
     }
 
     pub(crate) async fn discard_parked(
@@ -60,11 +61,10 @@ impl Engine {
         let ids = self.oldest_parked(webhook, limit).await?;
         let discard = async |id| {
             let values = [(":discarded", text(state_text(DeliveryState::Discarded)))];
-            let change = "SET #state = :discarded REMOVE due_shard, due_at";
+            let change = "#state = :discarded REMOVE due_shard, due_at";
             self.unpark(tenant, id, change, values).await
         };
-        let gone = stream::iter(ids).map(discard).buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
-        Ok(gone.into_iter().flatten().count())
+        Ok(taken(stream::iter(ids).map(discard).buffered(AT_ONCE).collect().await)?.len())
     }
 
     /// Changes a delivery that is still parked, which the index may not know; none: it is not.
@@ -75,26 +75,31 @@ impl Engine {
         change: &str,
         values: [(&str, AttributeValue); N],
     ) -> Result<Option<Item>, Error> {
+        let mark = Mark::new();
         let mut update = self
             .0
             .db
             .update_item()
             .table_name(&self.0.settings.deliveries_table)
             .set_key(Some(delivery_key(id)))
-            .update_expression(change)
+            .update_expression(format!("SET mark = :mark, {change}"))
             .condition_expression("#state = :parked AND #tenant = :tenant")
             .expression_attribute_names("#state", "state")
             .expression_attribute_names("#tenant", "tenant")
+            .expression_attribute_values(":mark", mark.value())
             .expression_attribute_values(":parked", text(state_text(DeliveryState::Parked)))
             .expression_attribute_values(":tenant", text(tenant.as_str()))
-            .return_values(aws_sdk_dynamodb::types::ReturnValue::AllNew);
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         for (name, value) in values {
             update = update.expression_attribute_values(name, value);
         }
         match update.send().await {
             Ok(done) => Ok(Some(done.attributes.ok_or_else(|| odd("answer"))?)),
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    Ok(failed.item().filter(|kept| mark.is_on(kept)).cloned())
+                }
                 _ => Err(fault("taking what is parked")(error)),
             },
         }
@@ -164,14 +169,13 @@ impl Engine {
         lease: Timestamp,
         limit: usize,
     ) -> Result<Vec<(TenantId, WebhookId)>, Error> {
-        let mut taken = Vec::new();
-        for item in self.due_of(LOOKS, now, limit).await? {
+        let take = async |item: Item| {
             let webhook = item.text("pk")?.strip_prefix("look#").and_then(|id| id.parse::<WebhookId>().ok());
             let webhook = webhook.ok_or_else(|| odd("pk"))?;
-            if self.put_off_due(&item, look_key(webhook), lease).await? {
-                taken.push((item.parsed("tenant")?, webhook));
-            }
-        }
-        Ok(taken)
+            let is_ours = self.put_off_due(&item, look_key(webhook), lease).await?;
+            Ok(if is_ours { Some((item.parsed("tenant")?, webhook)) } else { None })
+        };
+        let found = self.due_of(LOOKS, now, limit).await?;
+        taken(stream::iter(found).map(take).buffered(AT_ONCE).collect().await)
     }
 }

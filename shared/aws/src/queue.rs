@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_sqs::types::{
-    DeleteMessageBatchRequestEntry, MessageSystemAttributeName, SendMessageBatchRequestEntry,
+use aws_sdk_sqs::{
+    config::timeout::TimeoutConfig,
+    types::{DeleteMessageBatchRequestEntry, MessageSystemAttributeName, SendMessageBatchRequestEntry},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use postrider::{
@@ -14,7 +15,7 @@ use postrider::{
 };
 
 use crate::{
-    Engine,
+    ANSWER_WITHIN, Engine,
     fault::{fault, odd},
 };
 
@@ -125,6 +126,7 @@ impl Engine {
 
     /// Hands out up to `max` messages of a lane (at most ten); waits up to `patience` (at most 20 s) for the first.
     pub async fn receive(&self, lane: Lane, max: usize, patience: Duration) -> Result<Vec<Received>, Error> {
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(patience + ANSWER_WITHIN).build();
         let receive = self
             .0
             .sqs
@@ -132,7 +134,9 @@ impl Engine {
             .queue_url(self.url(lane))
             .max_number_of_messages(i32::try_from(max.clamp(1, BATCH)).unwrap_or(1))
             .wait_time_seconds(i32::try_from(patience.as_secs().min(20)).unwrap_or_default())
-            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
+            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .customize()
+            .config_override(aws_sdk_sqs::config::Config::builder().timeout_config(timeouts));
         let received = receive.send().await.map_err(fault("receiving"))?.messages.unwrap_or_default();
         let read = |message: aws_sdk_sqs::types::Message| {
             let count = message.attributes.as_ref().and_then(|attributes| {
@@ -147,7 +151,8 @@ impl Engine {
         received.into_iter().map(read).collect()
     }
 
-    /// Deletes messages of a lane that are done with.
+    /// Deletes messages of a lane that are done with. A receipt that SQS does not know any more is no fault: its message was
+    /// deleted, by a first try whose answer got lost, or was handed out to another.
     pub async fn delete_messages(&self, lane: Lane, receipts: &[String]) -> Result<(), Error> {
         for batch in receipts.chunks(BATCH) {
             let entry = |(at, receipt): (usize, &String)| {
@@ -155,10 +160,19 @@ impl Engine {
                     DeleteMessageBatchRequestEntry::builder().id(at.to_string()).receipt_handle(receipt);
                 entry.build().map_err(|_| odd("receipt"))
             };
-            let entries = batch.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>()?;
-            let delete = self.0.sqs.delete_message_batch().queue_url(self.url(lane));
-            let done = delete.set_entries(Some(entries)).send().await.map_err(fault("deleting messages"))?;
-            if !done.failed().is_empty() {
+            let mut left = batch.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>()?;
+            for tried in 0..TRIES {
+                let delete = self.0.sqs.delete_message_batch().queue_url(self.url(lane));
+                let delete = delete.set_entries(Some(left.clone()));
+                let done = delete.send().await.map_err(fault("deleting messages"))?;
+                let failed: Vec<_> = done.failed().iter().filter(|failed| !failed.sender_fault()).collect();
+                left.retain(|entry| failed.iter().any(|failed| failed.id() == entry.id()));
+                if left.is_empty() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(50 << tried)).await;
+            }
+            if !left.is_empty() {
                 return Err(Error::Unavailable("deleting messages: SQS refused some".into()));
             }
         }

@@ -17,14 +17,12 @@ use crate::{
     Engine,
     deliveries::delivery_key,
     events::webhooks,
-    fault::{fault, odd},
-    item::{Item, Read, text},
+    fault::fault,
+    item::{Read, text},
 };
 
 /// Partitions of a minute: each takes 1,000 writes a second.
 const SHARDS: u8 = 8;
-/// Keys of one `BatchGetItem` at most.
-const BATCH: usize = 100;
 
 /// The index partition of an event.
 pub(crate) fn bucket(uid: Uuid, accepted_at: Timestamp) -> String {
@@ -102,23 +100,10 @@ impl Engine {
     async fn unrecorded(&self, hints: Vec<Hint>) -> Result<Vec<Hint>, Error> {
         let table = &self.0.settings.deliveries_table;
         let mut recorded: HashSet<(String, String)> = HashSet::new();
-        for batch in hints.chunks(BATCH) {
-            let mut left: Vec<Item> = batch.iter().map(|hint| delivery_key(hint.delivery)).collect();
-            while !left.is_empty() {
-                let keys = KeysAndAttributes::builder().set_keys(Some(left)).projection_expression("pk, sk");
-                let keys = keys.build().map_err(|_| odd("keys"))?;
-                let read = self.0.db.batch_get_item().request_items(table, keys).send().await;
-                let read = read.map_err(fault("looking for records"))?;
-                for item in read.responses.unwrap_or_default().remove(table).unwrap_or_default() {
-                    recorded.insert((item.text("pk")?.to_owned(), item.text("sk")?.to_owned()));
-                }
-                left = read
-                    .unprocessed_keys
-                    .unwrap_or_default()
-                    .remove(table)
-                    .map(|k| k.keys)
-                    .unwrap_or_default();
-            }
+        let keys = hints.iter().map(|hint| delivery_key(hint.delivery)).collect();
+        let how = KeysAndAttributes::builder().projection_expression("pk, sk");
+        for item in self.read_all(table, keys, how, "looking for records").await? {
+            recorded.insert((item.text("pk")?.to_owned(), item.text("sk")?.to_owned()));
         }
         let missing = |hint: &Hint| {
             let id = hint.delivery;

@@ -92,6 +92,18 @@ impl Engine {
         Ok(TransactWriteItem::builder().delete(delete.map_err(|_| odd("delete"))?).build())
     }
 
+    /// Deletes an item of the webhooks table; false: there was none. In a transaction, for a second try of the SDK's is
+    /// known there as the first, while a plain deletion would find nothing.
+    pub(crate) async fn delete_once(&self, key: Item, doing: &'static str) -> Result<bool, Error> {
+        let delete = Delete::builder()
+            .table_name(&self.0.settings.webhooks_table)
+            .set_key(Some(key))
+            .condition_expression("attribute_exists(pk)");
+        let delete = delete.build().map_err(|_| odd("delete"))?;
+        let writes = vec![TransactWriteItem::builder().delete(delete).build()];
+        Ok(self.transact(writes, doing).await?.is_ok())
+    }
+
     /// Writes what did not fit the transaction.
     pub(crate) async fn rest(&self, split: (Vec<WriteRequest>, Vec<Item>)) -> Result<(), Error> {
         let table = &self.0.settings.webhooks_table;

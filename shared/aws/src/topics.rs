@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::ReturnValue;
 use postrider::{
     catalogue::Catalogue,
     error::Error,
@@ -48,15 +47,8 @@ impl Topics for Engine {
     }
 
     async fn remove_topic(&self, topic: &Topic) -> Result<bool, Error> {
-        let delete = self
-            .0
-            .db
-            .delete_item()
-            .table_name(&self.0.settings.webhooks_table)
-            .set_key(Some(key(LIST, topic.as_str())))
-            .return_values(ReturnValue::AllOld);
-        let deleted = delete.send().await;
+        let removed = self.delete_once(key(LIST, topic.as_str()), "removing a topic").await;
         self.0.catalogue.void();
-        Ok(deleted.map_err(fault("removing a topic"))?.attributes.is_some())
+        removed
     }
 }

@@ -13,7 +13,7 @@ use postrider::{
 
 use crate::{
     Engine,
-    fault::{fault, odd},
+    fault::odd,
     healths::{health, health_key},
     item::{Item, Read, key, number, text},
     subscriptions::{Unmet, holder_key},
@@ -22,8 +22,6 @@ use crate::{
 
 /// How often adding a webhook is tried anew when others of its tenant are added at the same time.
 const TRIES: usize = 20;
-/// Keys of one `BatchGetItem` at most.
-const READ_AT_ONCE: usize = 100;
 
 fn webhook_key(tenant: &TenantId, id: WebhookId) -> Item {
     key(partition(tenant), format!("webhook#{id}"))
@@ -268,20 +266,10 @@ impl Webhooks for Engine {
     async fn dialects(&self, tenant: &TenantId, ids: &[WebhookId]) -> Result<BTreeSet<String>, Error> {
         let table = &self.0.settings.webhooks_table;
         let mut dialects = BTreeSet::new();
-        for some in ids.chunks(READ_AT_ONCE) {
-            let keys = KeysAndAttributes::builder()
-                .set_keys(Some(some.iter().map(|id| webhook_key(tenant, *id)).collect()))
-                .projection_expression("dialect")
-                .build()
-                .map_err(|_| odd("keys"))?;
-            let read = self.0.db.batch_get_item().request_items(table, keys).send().await;
-            let read = read.map_err(fault("reading dialects"))?;
-            if read.unprocessed_keys.is_some_and(|keys| !keys.is_empty()) {
-                return Err(Error::Unavailable("reading dialects: throttled".into()));
-            }
-            for item in read.responses.unwrap_or_default().remove(table).unwrap_or_default() {
-                dialects.insert(item.text("dialect")?.to_owned());
-            }
+        let keys = ids.iter().map(|id| webhook_key(tenant, *id)).collect();
+        let how = KeysAndAttributes::builder().projection_expression("dialect");
+        for item in self.read_all(table, keys, how, "reading dialects").await? {
+            dialects.insert(item.text("dialect")?.to_owned());
         }
         Ok(dialects)
     }
@@ -293,19 +281,10 @@ impl Webhooks for Engine {
         }
         let (generation, healths) = (self.0.targets.generation(), self.0.healths.generation());
         let table = &self.0.settings.webhooks_table;
-        let keys = KeysAndAttributes::builder()
-            .keys(webhook_key(tenant, id))
-            .keys(key(partition(tenant), "credentials"))
-            // Read along, for it is asked next.
-            .keys(health_key(tenant, id))
-            .build()
-            .map_err(|_| odd("keys"))?;
-        let read = self.0.db.batch_get_item().request_items(table, keys).send().await;
-        let read = read.map_err(fault("reading a target"))?;
-        if read.unprocessed_keys.is_some_and(|keys| !keys.is_empty()) {
-            return Err(Error::Unavailable("reading a target: throttled".into()));
-        }
-        let found = read.responses.unwrap_or_default().remove(table).unwrap_or_default();
+        // Its health is read along, for it is asked next.
+        let keys =
+            vec![webhook_key(tenant, id), key(partition(tenant), "credentials"), health_key(tenant, id)];
+        let found = self.read_all(table, keys, KeysAndAttributes::builder(), "reading a target").await?;
         let (mut webhook, mut credentials, mut known) = (None, None, Health::default());
         for item in &found {
             if item.contains_key("body") {

@@ -11,6 +11,8 @@ mod events;
 mod healths;
 mod keyfile;
 mod keys;
+mod lock;
+mod migrations;
 mod parked;
 mod purge;
 mod queue;
@@ -38,6 +40,7 @@ use postrider::{
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
+pub use self::lock::Lock;
 pub use self::queue::{Received, Settings as QueueSettings};
 use self::{cache::Generational, checkpoint::Checkpointer, events::EventCache, queue::Lanes, writer::Writer};
 
@@ -75,11 +78,12 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Opens the database, or makes it; its sealing key lies beside it in a file of its own, `<path>.key`.
+    /// Opens the database, or makes it, or brings it up to date; its sealing key lies beside it in a file of its own,
+    /// `<path>.key`. Whoever opens it holds its [`Lock`].
     pub fn open(path: &Path, queue: QueueSettings) -> Result<Self, Error> {
         let sealing = SealingKey::new(&*keyfile::load_or_make(path)?)?;
-        let connection = connect(path)?;
-        connection.execute_batch(include_str!("schema.sql")).map_err(broken)?;
+        let mut connection = connect(path)?;
+        migrations::migrate(&mut connection, path)?;
         deliveries::end_leases(&connection).map_err(broken)?;
         let queue = Lanes::load(&connection, queue).map_err(broken)?;
         let healths = healths::Known::load(&connection).map_err(broken)?;

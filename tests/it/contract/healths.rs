@@ -133,8 +133,13 @@ async fn failures_at_once_are_all_counted(world: &World) {
     let mut counts: Vec<_> =
         try_join_all(strains).await.unwrap().iter().map(|health| health.failures).collect();
     counts.sort_unstable();
-    assert_eq!(counts, (1..=20).collect::<Vec<_>>());
-    assert_eq!(world.next_process().store.health(&tenant, webhook).await.unwrap().failures, 20);
+    let kept = world.next_process().store.health(&tenant, webhook).await.unwrap().failures;
+    if world.loses_answers() {
+        assert!((20..=40).contains(&kept), "each once, and once more at most: {kept}");
+    } else {
+        assert_eq!(counts, (1..=20).collect::<Vec<_>>());
+        assert_eq!(kept, 20);
+    }
 }
 
 async fn of_many_that_would_try_one_does(world: &World) {

@@ -117,7 +117,7 @@ async fn what_was_accepted_arrives_whenever_it_is_killed() {
 }
 
 /// Each accepted event is on record as delivered, too.
-async fn is_on_record(client: &Client, webhook: &str, accepted: &HashSet<String>) {
+pub(super) async fn is_on_record(client: &Client, webhook: &str, accepted: &HashSet<String>) {
     poll::until(poll::SOON, "what was delivered is on record", async || {
         let deliveries = walk(client, &format!("/v1/webhooks/{webhook}/deliveries"), 250).await;
         let delivered = deliveries.iter().filter(|delivery| delivery["state"] == "delivered");
