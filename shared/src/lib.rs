@@ -9,7 +9,7 @@
 //!   [`publish`], [`history`]: the use cases behind it
 //! - [`deliver`]: one attempt; [`sweep`]: what is due or stranded
 //! - [`filter`]: which events a webhook gets
-//! - [`guard`], [`retry`], [`verdict`], [`signing`], [`sealing`], [`bucket`]: pure rules
+//! - [`guard`], [`retry`], [`verdict`], [`in_force`], [`signing`], [`sealing`], [`bucket`]: pure rules
 //!
 //! There is no I/O here, no clock, no environment and no AWS: time and chance are arguments.
 
@@ -28,6 +28,7 @@ pub mod guard;
 pub mod health;
 pub mod hint;
 pub mod history;
+pub mod in_force;
 pub mod model;
 pub mod oauth;
 pub mod operation;
