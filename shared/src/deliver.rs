@@ -11,16 +11,17 @@ use crate::{
     error::Error,
     health::{self, Admission},
     hint::{Hint, Lane},
+    in_force::InForce,
     model::{Attempt, BREAKER, Delivery, DeliveryState, Event, Failure, Health, State, Tally},
     parked,
     ports::{Claim, MAX_DELAY, Outgoing, Ports, Post, Sending, Target},
     publish::AGAIN_AFTER,
     retry, signing, telemetry,
-    verdict::{Broken, Exchange, Rules, Verdict, judge},
+    verdict::{Broken, Exchange, Verdict, judge},
     webhooks,
 };
 
-/// How long a claimed attempt is its claimer's: longer than any dialect's timeout.
+/// How long a claimed attempt is its claimer's: longer than any timeout, a dialect's or a webhook's own.
 pub const LEASE: SignedDuration = SignedDuration::from_secs(90);
 /// After what time a sweep takes up a retry whose queue message got lost.
 const GRACE: SignedDuration = SignedDuration::from_secs(120);
@@ -170,7 +171,8 @@ fn outgoing(dialect: &dyn Dialect, posting: &Posting<'_>) -> Result<Outgoing, Er
         headers.insert(name, value);
     }
     signing::sign(&mut headers, &posting.event.id, posting.now, &body, &webhook.secrets)?;
-    let Rules { mut timeout, connect_timeout, .. } = *dialect.rules();
+    let rules = InForce::new(dialect, &webhook.rules);
+    let (mut timeout, connect_timeout) = (rules.timeout(), rules.connect_timeout());
     if posting.is_test {
         headers.insert(TEST, HeaderValue::from_static("true"));
         timeout = timeout.min(TEST_TIMEOUT);
@@ -185,8 +187,9 @@ async fn settle(
     exchange: Exchange,
     made: &Made<'_>,
 ) -> Result<Done, Error> {
-    let (now, rules, webhook) = (ports.clock.now(), made.dialect.rules(), &made.target.webhook);
-    let verdict = judge(&exchange, rules.success, now);
+    let (now, webhook) = (ports.clock.now(), &made.target.webhook);
+    let rules = InForce::new(made.dialect, &webhook.rules);
+    let verdict = judge(&exchange, &rules, now);
     delivery.add(attempt(exchange, verdict, made.hint.attempt, made.began));
     let failed = delivery.attempts.last().and_then(|attempt| attempt.failure);
     // What we could not even write says nothing of the receiver.
@@ -206,7 +209,9 @@ async fn settle(
     let tried = made.hint.attempt.saturating_sub(delivery.probes);
     let delay = match verdict {
         Verdict::Delivered | Verdict::Gone => None,
-        Verdict::Retry { asked } => retry::delay_after(rules.schedule, tried, asked, ports.dice.unit()),
+        Verdict::Retry { asked } => {
+            rules.wait_after(tried).map(|wait| retry::spread(wait, asked, ports.dice.unit()))
+        }
     };
     let due = delay.map(|delay| now + SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX));
     delivery.next_attempt_at = due;

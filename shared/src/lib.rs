@@ -10,7 +10,7 @@
 //! - [`deliver`]: one attempt; [`sweep`]: what is due or stranded; [`announce`]: what happens to webhooks themselves;
 //!   [`telemetry`]: what is counted and timed
 //! - [`filter`]: which events a webhook gets
-//! - [`guard`], [`retry`], [`verdict`], [`signing`], [`sealing`], [`bucket`]: pure rules
+//! - [`guard`], [`retry`], [`verdict`], [`in_force`], [`signing`], [`sealing`], [`bucket`]: pure rules
 //!
 //! There is no I/O here, no clock, no environment and no AWS: time and chance are arguments.
 
@@ -30,6 +30,7 @@ pub mod guard;
 pub mod health;
 pub mod hint;
 pub mod history;
+pub mod in_force;
 pub mod model;
 pub mod oauth;
 pub mod operation;

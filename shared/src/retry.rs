@@ -63,19 +63,11 @@ pub const MAX_RETRY_AFTER: Duration = h(24);
 /// How far a delay is spread, so that the retries of an outage do not come back as one wave.
 const JITTER: f64 = 0.2;
 
-/// How long to wait after attempt `number` failed (1 is the first); none: the schedule is used up.
-///
-/// `chance` is in 0..1. A delay is spread over 80 % to 120 % of itself; a wait that the receiver asked for is
-/// never shortened.
-pub fn delay_after(
-    schedule: &[Duration],
-    number: u32,
-    asked: Option<Duration>,
-    chance: f64,
-) -> Option<Duration> {
-    let planned = *schedule.get(usize::try_from(number).ok()?)?;
+/// A planned wait, spread over 80 % to 120 % of itself by `chance`, which is in 0..1; what the receiver asked for is never
+/// shortened.
+pub fn spread(planned: Duration, asked: Option<Duration>, chance: f64) -> Duration {
     let spread = planned.mul_f64(1.0 - JITTER + 2.0 * JITTER * chance);
-    Some(spread.max(asked.unwrap_or_default().min(MAX_RETRY_AFTER)))
+    spread.max(asked.unwrap_or_default().min(MAX_RETRY_AFTER))
 }
 
 /// Reads `Retry-After` in either form of RFC 9110, 10.2.3: seconds, or a date.
@@ -100,18 +92,17 @@ mod tests {
     }
 
     #[test]
-    fn delays_are_spread_by_a_fifth_and_end() {
-        assert_eq!(delay_after(STANDARD, 1, None, 0.0), Some(s(4)));
-        assert_eq!(delay_after(STANDARD, 1, None, 0.5), Some(s(5)));
-        assert_eq!(delay_after(STANDARD, 2, None, 1.0), Some(m(6)));
-        assert_eq!(delay_after(STANDARD, 10, None, 0.5), None);
+    fn waits_are_spread_by_a_fifth() {
+        assert_eq!(spread(s(5), None, 0.0), s(4));
+        assert_eq!(spread(s(5), None, 0.5), s(5));
+        assert_eq!(spread(m(5), None, 1.0), m(6));
     }
 
     #[test]
     fn a_receiver_may_ask_for_more_time_up_to_a_day() {
-        assert_eq!(delay_after(STANDARD, 1, Some(m(2)), 0.5), Some(m(2)));
-        assert_eq!(delay_after(STANDARD, 3, Some(m(2)), 0.5), Some(m(30)));
-        assert_eq!(delay_after(STANDARD, 1, Some(h(1000)), 0.5), Some(h(24)));
+        assert_eq!(spread(s(5), Some(m(2)), 0.5), m(2));
+        assert_eq!(spread(m(30), Some(m(2)), 0.5), m(30));
+        assert_eq!(spread(s(5), Some(h(1000)), 0.5), h(24));
     }
 
     #[test]

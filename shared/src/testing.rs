@@ -10,6 +10,7 @@ use crate::{
     deliver,
     dialect::{self, Dialect, Posting},
     error::Error,
+    in_force::InForce,
     model::{DeliveryId, Event, Metadata, Payload, Payloads, Topic, TopicPattern, Webhook},
     operation::{Asked, Outcome, Selector, TestDraft, Tested},
     ports::{Ports, Post, Target},
@@ -56,7 +57,8 @@ pub async fn send(
         now: event.accepted_at,
     };
     let exchange = deliver::exchange(post, dialect, &posting).await;
-    let verdict = verdict::judge(&exchange, dialect.rules().success, ports.clock.now());
+    let rules = InForce::new(dialect, &target.webhook.rules);
+    let verdict = verdict::judge(&exchange, &rules, ports.clock.now());
     let attempt = deliver::attempt(exchange, verdict, 1, event.accepted_at);
     Ok(Outcome::Tested(Box::new(Tested { number: target.webhook.number, topic: event.topic, attempt })))
 }

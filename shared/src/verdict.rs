@@ -5,7 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::{
-    model::{Failure, Phases, Reply},
+    in_force::InForce,
+    model::{Failure, Phases, Reply, Statuses},
     retry,
 };
 
@@ -21,11 +22,12 @@ pub enum Success {
 }
 
 impl Success {
-    fn holds(self, status: u16) -> bool {
+    /// The statuses.
+    pub fn statuses(self) -> &'static [Statuses] {
         match self {
-            Self::Any2xx => (200..300).contains(&status),
-            Self::Any20x => (200..210).contains(&status),
-            Self::Exactly200 => status == 200,
+            Self::Any2xx => &[Statuses::ANY_2XX],
+            Self::Any20x => &[Statuses::ANY_20X],
+            Self::Exactly200 => &[Statuses::OK],
         }
     }
 }
@@ -97,9 +99,9 @@ pub enum Verdict {
 }
 
 /// Judges an exchange.
-pub fn judge(exchange: &Exchange, success: Success, now: Timestamp) -> Verdict {
+pub fn judge(exchange: &Exchange, rules: &InForce<'_>, now: Timestamp) -> Verdict {
     match &exchange.result {
-        Ok(answer) if success.holds(answer.reply.status) => Verdict::Delivered,
+        Ok(answer) if rules.take(answer.reply.status) => Verdict::Delivered,
         Ok(answer) if answer.reply.status == 410 => Verdict::Gone,
         Ok(answer) => Verdict::Retry {
             asked: answer.retry_after.as_deref().and_then(|value| retry::retry_after(value, now)),
@@ -111,14 +113,17 @@ pub fn judge(exchange: &Exchange, success: Success, now: Timestamp) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{dialect, model::OwnRules};
 
-    fn verdict(status: u16, success: Success, retry_after: Option<&str>) -> Verdict {
+    fn verdict(status: u16, name: &str, retry_after: Option<&str>) -> Verdict {
         let answer = Answer {
             reply: Reply { status, body: String::new(), truncated: false },
             retry_after: retry_after.map(str::to_owned),
         };
         let exchange = Exchange { phases: Phases::default(), address: None, result: Ok(answer) };
-        judge(&exchange, success, Timestamp::UNIX_EPOCH)
+        let own = OwnRules::default();
+        let rules = InForce::new(dialect::named(name).unwrap(), &own);
+        judge(&exchange, &rules, Timestamp::UNIX_EPOCH)
     }
 
     #[test]
@@ -132,15 +137,15 @@ mod tests {
             (410, Verdict::Gone, Verdict::Gone, Verdict::Gone),
             (500, retry, retry, retry),
         ] {
-            assert_eq!(verdict(status, Success::Any2xx, None), any, "{status}");
-            assert_eq!(verdict(status, Success::Any20x, None), twenty, "{status}");
-            assert_eq!(verdict(status, Success::Exactly200, None), exact, "{status}");
+            assert_eq!(verdict(status, "v1", None), any, "{status}");
+            assert_eq!(verdict(status, "shipstream", None), twenty, "{status}");
+            assert_eq!(verdict(status, "centry", None), exact, "{status}");
         }
     }
 
     #[test]
     fn a_receiver_that_asks_for_time_gets_it() {
         let asked = Some(Duration::from_secs(7));
-        assert_eq!(verdict(503, Success::Any2xx, Some("7")), Verdict::Retry { asked });
+        assert_eq!(verdict(503, "v1", Some("7")), Verdict::Retry { asked });
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     announce::{News, announce},
     dialect::{self, Dialect},
     error::Error,
+    in_force,
     model::{
         Header, SigningSecret, State, Tally, TargetUrl, TenantId, Topic, TopicPattern, Webhook, WebhookId,
     },
@@ -50,6 +51,7 @@ pub async fn create(
         format: draft.format,
         attributes: draft.attributes,
         headers: distinct(draft.headers)?,
+        rules: draft.rules,
         state: if draft.active { State::Active } else { State::Paused },
         secrets,
         tally: Tally::default(),
@@ -58,7 +60,9 @@ pub async fn create(
     };
     refuse_twin(ports, &webhook).await?;
     let quota = ports.policy.webhooks_per_tenant;
-    let exclusive = dialect::named(draft.dialect)?.is_exclusive();
+    let dialect = dialect::named(draft.dialect)?;
+    in_force::check(dialect, &webhook.rules)?;
+    let exclusive = dialect.is_exclusive();
     if exclusive && webhook.topics.iter().any(|topic| !matches!(topic, TopicPattern::One(_))) {
         // Who holds a topic is looked up by its name.
         return Err(Error::invalid("topics", "must be single topics: in this API they are a webhook's name"));
@@ -141,6 +145,10 @@ pub async fn update(
     let tenant = principal.tenant_for(asked.tenant.as_ref())?;
     let url = change.url.as_deref().map(|url| target(ports, url)).transpose()?;
     let headers = change.headers.map(distinct).transpose()?;
+    if let Some(rules) = &change.rules {
+        let webhook = find(ports, &tenant, asked, which).await?;
+        in_force::check(dialect::named(&webhook.dialect)?, rules)?;
+    }
     if change.topics.is_some() || url.is_some() {
         let mut webhook = find(ports, &tenant, asked, which).await?;
         if change.topics.is_some() && dialect::named(&webhook.dialect)?.is_exclusive() {
@@ -177,6 +185,9 @@ pub async fn update(
         webhook.attributes.extend(change.attributes.clone());
         if let Some(headers) = &headers {
             webhook.headers.clone_from(headers);
+        }
+        if let Some(rules) = &change.rules {
+            webhook.rules.clone_from(rules);
         }
         if let Some(active) = change.active {
             turn(webhook, active);

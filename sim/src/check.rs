@@ -2,9 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use postrider::{
-    dialect,
+    in_force::InForce,
     model::{Attempt, Delivery, DeliveryId, DeliveryState, Event, State, Webhook},
-    verdict::Rules,
 };
 
 use crate::{
@@ -76,9 +75,7 @@ fn became(
         return Err(violation("no delivery is lost", id, format!("there is no record of {}", event.id)));
     };
     let delivery = &kept.delivery;
-    let dialect =
-        dialect::named(&webhook.dialect).map_err(|error| violation("a dialect", id, error.to_string()))?;
-    let rules = dialect.rules();
+    let rules = InForce::of(webhook).map_err(|error| violation("a dialect", id, error.to_string()))?;
     match delivery.state {
         DeliveryState::Pending => {
             return Err(violation("nothing is pending for ever", id, format!("due {:?}", kept.due)));
@@ -86,7 +83,7 @@ fn became(
         DeliveryState::Delivered => tally.delivered += 1,
         DeliveryState::Failed => {
             tally.failed += 1;
-            is_exhausted(core, delivery, rules)?;
+            is_exhausted(core, delivery, &rules)?;
         }
         DeliveryState::Parked if webhook.state == State::Active => {
             return Err(violation("what waits goes out", id, "its webhook is active"));
@@ -99,7 +96,7 @@ fn became(
     // What was parked goes out when its webhook takes it again, not by its schedule.
     let by_schedule = !core.ledger.released.contains(&id);
     for pair in delivery.attempts.windows(2).filter(|_| by_schedule) {
-        is_patient(core, id, &pair[0], &pair[1], rules)?;
+        is_patient(core, id, &pair[0], &pair[1], &rules)?;
     }
     Ok(())
 }
@@ -109,7 +106,7 @@ fn status(attempt: &Attempt) -> Option<u16> {
 }
 
 /// A failed delivery used up its schedule, or its receiver said that it is gone; and then its webhook was stopped.
-fn is_exhausted(core: &Core, delivery: &Delivery, rules: &Rules) -> Result<(), Violation> {
+fn is_exhausted(core: &Core, delivery: &Delivery, rules: &InForce<'_>) -> Result<(), Violation> {
     let (id, last) = (delivery.id, delivery.attempts.last());
     let Some(last) = last else { return Err(violation("a failed delivery was tried", id, "no attempt")) };
     if status(last) == Some(410) {
@@ -121,7 +118,7 @@ fn is_exhausted(core: &Core, delivery: &Delivery, rules: &Rules) -> Result<(), V
             Err(violation("a webhook whose receiver is gone is disabled", id, "it was active ever after"))
         };
     }
-    let schedule = rules.schedule.len();
+    let schedule = rules.attempts();
     if usize::try_from(delivery.attempt_count - delivery.probes) == Ok(schedule) {
         return Ok(());
     }
@@ -135,10 +132,9 @@ fn is_patient(
     id: DeliveryId,
     one: &Attempt,
     next: &Attempt,
-    rules: &Rules,
+    rules: &InForce<'_>,
 ) -> Result<(), Violation> {
-    let place = usize::try_from(one.number).unwrap_or(usize::MAX);
-    let planned = rules.schedule.get(place).copied().unwrap_or_default().mul_f64(0.8);
+    let planned = rules.wait_after(one.number).unwrap_or_default().mul_f64(0.8);
     let asked = one.reply.as_ref().filter(|reply| reply.status == 429).map(|reply| reply.body.parse::<i64>());
     let asked = SignedDuration::from_secs(asked.and_then(Result::ok).unwrap_or_default());
     let least = SignedDuration::try_from(planned).unwrap_or(SignedDuration::MAX).max(asked);

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use postrider::{
     access::Principal,
     error::Error,
-    model::{State, TenantId, Topic, TopicPattern, Webhook, WebhookId},
+    model::{OwnRules, State, Statuses, TenantId, Topic, TopicPattern, Webhook, WebhookId},
     operation::{Asked, Change, Draft, Outcome, PageRequest, Selector},
     ports::Ports,
     webhooks,
 };
 
-use crate::{executor::Who, faults::MINUTE, fleet::Fleet, world::World};
+use crate::{chance::Chance, executor::Who, faults::MINUTE, fleet::Fleet, world::World};
 
 /// The dialects of a run's webhooks: v1 above all, one that numbers, one that tallies and has patience, and others.
 const DIALECTS: &[&str] =
@@ -33,16 +33,16 @@ impl Keeper {
 
     /// Registers a webhook at a path of its own.
     pub async fn register(&self, world: &World, ports: &Ports) -> Result<WebhookId, Error> {
-        let (dialect, number, all) = {
+        let (dialect, number, all, rules) = {
             let chance = &mut world.lock().chance;
             // Centry's 576 attempts take long to simulate.
             let dialect = if chance.in_1000(8) { "centry" } else { chance.pick(DIALECTS) };
-            (dialect, chance.number() >> 32, chance.in_1000(200))
+            (dialect, chance.number() >> 32, chance.in_1000(200), rules(chance))
         };
         let url = format!("https://hooks.example.com/{}/{number:08x}", self.tenant);
         let topic =
             if all && dialect == "v1" { TopicPattern::All } else { TopicPattern::One(self.topic.clone()) };
-        let draft = Draft { signed: dialect == "v1", ..Draft::new(dialect, url, vec![topic]) };
+        let draft = Draft { signed: dialect == "v1", rules, ..Draft::new(dialect, url, vec![topic]) };
         match webhooks::create(ports, &Principal::operator(), &self.asked(), draft).await? {
             Outcome::WebhookCreated(webhook) => Ok(webhook.id),
             other => Err(Error::Internal(format!("{other:?}"))),
@@ -73,6 +73,22 @@ impl Keeper {
 
     async fn all(&self, ports: &Ports) -> Result<Vec<Webhook>, Error> {
         Ok(ports.store.webhooks(&self.tenant, None, &PageRequest::all()).await?.items)
+    }
+}
+
+/// What an owner says of his webhook's delivery: most say nothing.
+fn rules(chance: &mut Chance) -> OwnRules {
+    if !chance.in_1000(300) {
+        return OwnRules::default();
+    }
+    let number = |chance: &mut Chance, most| u32::try_from(chance.between(1, most)).unwrap_or(1);
+    let waits: Vec<_> = (0..chance.between(0, 6)).map(|_| number(chance, 7200)).collect();
+    let most = i64::try_from(waits.len()).unwrap_or_default() + 1;
+    OwnRules {
+        attempts: chance.in_1000(300).then(|| number(chance, most)),
+        schedule: Some(waits),
+        timeout: Some(number(chance, 30)),
+        success: Some(vec![Statuses::OK]),
     }
 }
 

@@ -9,6 +9,7 @@ mod shipstream;
 mod tiki;
 mod ultimate;
 mod v1;
+mod v1_delivery;
 mod v1_filters;
 mod wire;
 

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, Table,
     json::{Fields, Query},
-    only, v1_events, v1_filters, v1_views,
+    only, v1_delivery, v1_events, v1_filters, v1_views,
 };
 use crate::{
     access,
@@ -288,7 +288,8 @@ fn register(request: &Request, catalogue: &Catalogue) -> Result<Operation, Error
     let topics = topics(&mut fields, catalogue)?.ok_or_else(|| Error::invalid("topics", "is required"))?;
     let headers = headers(&mut fields)?.unwrap_or_default();
     let filter = v1_filters::filter(&mut fields)?;
-    let draft = Draft { name, filter, headers, signed: true, ..Draft::new(NAME, url, topics) };
+    let rules = v1_delivery::rules(&mut fields)?;
+    let draft = Draft { name, filter, headers, rules, signed: true, ..Draft::new(NAME, url, topics) };
     fields.end()?;
     Ok(Operation::CreateWebhook(asked, draft))
 }
@@ -301,6 +302,7 @@ fn change(request: &Request, catalogue: &Catalogue) -> Result<Change, Error> {
         topics: topics(&mut fields, catalogue)?.map(TopicChange::All),
         filter: fields.has("filter").then(|| v1_filters::filter(&mut fields)).transpose()?,
         headers: headers(&mut fields)?,
+        rules: fields.has("delivery").then(|| v1_delivery::rules(&mut fields)).transpose()?,
         active: fields.flag("active")?,
         ..Change::default()
     };

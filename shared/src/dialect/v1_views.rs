@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Context, Response, answer, v1::write_cursor};
+use super::{Context, Response, answer, v1::write_cursor, v1_delivery};
 use crate::{
     error::Error,
     filter::Miss,
@@ -153,6 +153,7 @@ fn webhook_view(webhook: &Webhook) -> Value {
     json!({
         "id": webhook.id, "tenant": webhook.tenant, "dialect": webhook.dialect, "name": webhook.name,
         "url": webhook.url, "topics": webhook.topics, "filter": webhook.filter, "headers": headers,
+        "delivery": v1_delivery::own_view(webhook), "delivery_in_force": v1_delivery::in_force_view(webhook),
         "state": state, "disabled_reason": reason, "signed": !webhook.secrets.is_empty(),
         "created_at": webhook.created_at, "updated_at": webhook.updated_at,
     })

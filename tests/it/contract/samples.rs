@@ -90,6 +90,10 @@ pub(crate) fn webhook(tenant: &TenantId, dialect: &str, topics: &[&str]) -> Webh
         filter: None,
         format: Format::Xml,
         attributes: [("own".to_owned(), serde_json::json!({ "a": [1, "é"] }))].into(),
+        rules: serde_json::from_value(
+            serde_json::json!({ "schedule": [5, 300], "success": [200, "202-204"] }),
+        )
+        .unwrap(),
         headers: vec![header("x-first", "a, b;c=\"d\""), header("x-second", "\t~ ")],
         state: State::Disabled { reason: "the receiver answered 410 Gone".into() },
         secrets: vec![current, retiring],
