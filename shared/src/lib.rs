@@ -7,13 +7,14 @@
 //! - [`access`]: who asks, and whether they may; [`oauth`]: how a client gets tokens
 //! - [`door`]: a request from decoding to answer; [`tenants`], [`webhooks`], [`credentials`], [`filters`],
 //!   [`publish`], [`history`]: the use cases behind it
-//! - [`deliver`]: one attempt; [`sweep`]: what is due or stranded
+//! - [`deliver`]: one attempt; [`again`]: one that is asked for; [`sweep`]: what is due or stranded
 //! - [`filter`]: which events a webhook gets
 //! - [`guard`], [`retry`], [`verdict`], [`signing`], [`sealing`], [`bucket`]: pure rules
 //!
 //! There is no I/O here, no clock, no environment and no AWS: time and chance are arguments.
 
 pub mod access;
+pub mod again;
 pub mod bucket;
 pub mod catalogue;
 pub mod credentials;

@@ -5,6 +5,7 @@ mod events;
 mod filters;
 mod keys;
 pub(crate) mod paging;
+mod retry;
 mod tenants;
 mod testing;
 mod topics;

@@ -13,6 +13,7 @@ mod matching;
 mod paging;
 mod parked;
 mod queue;
+mod reopen;
 mod restart;
 mod samples;
 mod stranded;

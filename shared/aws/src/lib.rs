@@ -13,6 +13,7 @@ mod keys;
 mod parked;
 pub mod provision;
 mod queue;
+mod reopen;
 mod sealing;
 mod sequence;
 mod stranded;
