@@ -197,6 +197,7 @@ fn needs(operation: &Operation) -> Option<(Scope, Option<&TenantId>)> {
         | Operation::RotateSecret(..)
         | Operation::SendTest(..)
         | Operation::Discard(..)
+        | Operation::RetryDelivery(..)
         | Operation::GrantCredentials { .. } => (Scope::Write, None),
     })
 }

@@ -24,7 +24,7 @@ use crate::{
 /// How long a claimed attempt is its claimer's: longer than any timeout, a dialect's or a webhook's own.
 pub const LEASE: SignedDuration = SignedDuration::from_secs(90);
 /// After what time a sweep takes up a retry whose queue message got lost.
-const GRACE: SignedDuration = SignedDuration::from_secs(120);
+pub(crate) const GRACE: SignedDuration = SignedDuration::from_secs(120);
 
 /// How long after its decision to wait a delivery may be parked without a note that somebody looks after it.
 const LATE: SignedDuration = SignedDuration::from_mins(1);
@@ -206,7 +206,7 @@ async fn settle(
             health::rest(ports, webhook, &health, asked).await?;
         }
     }
-    let tried = made.hint.attempt.saturating_sub(delivery.probes);
+    let tried = made.hint.attempt.saturating_sub(delivery.probes).max(1);
     let delay = match verdict {
         Verdict::Delivered | Verdict::Gone => None,
         Verdict::Retry { asked } => {

@@ -9,6 +9,7 @@ use http::{
 
 use crate::{
     access::{self, Principal},
+    again,
     bucket::Poured,
     catalogue::Catalogue,
     credentials, description,
@@ -196,6 +197,7 @@ async fn perform(ports: &Ports, principal: &Principal, operation: Operation) -> 
             history::list(ports, principal, &asked, webhook, &page).await
         }
         Operation::GetDelivery(asked, id) => history::get(ports, principal, &asked, id).await,
+        Operation::RetryDelivery(asked, id) => again::retry(ports, principal, &asked, id).await,
         Operation::SendTest(..) => Err(Error::NotFound("path")),
     }
 }

@@ -7,7 +7,8 @@
 //! - [`access`]: who asks, and whether they may; [`oauth`]: how a client gets tokens
 //! - [`door`]: a request from decoding to answer; [`tenants`], [`webhooks`], [`credentials`], [`filters`],
 //!   [`publish`], [`history`]: the use cases behind it
-//! - [`deliver`]: one attempt; [`sweep`]: what is due or stranded; [`announce`]: what happens to webhooks themselves;
+//! - [`deliver`]: one attempt; [`again`]: one that is asked for; [`sweep`]: what is due or stranded;
+//!   [`announce`]: what happens to webhooks themselves;
 //!   [`telemetry`]: what is counted and timed
 //! - [`filter`]: which events a webhook gets
 //! - [`guard`], [`retry`], [`verdict`], [`in_force`], [`signing`], [`sealing`], [`bucket`]: pure rules
@@ -15,6 +16,7 @@
 //! There is no I/O here, no clock, no environment and no AWS: time and chance are arguments.
 
 pub mod access;
+pub mod again;
 pub mod announce;
 pub mod bucket;
 pub mod catalogue;

@@ -108,6 +108,8 @@ pub enum Operation {
     ListDeliveries(Asked, WebhookId, PageRequest),
     /// Read a delivery with its attempts.
     GetDelivery(Asked, DeliveryId),
+    /// Attempt a delivery again at once, however it stands.
+    RetryDelivery(Asked, DeliveryId),
 }
 
 /// A description for machines.
@@ -424,6 +426,8 @@ pub enum Outcome {
     Deliveries(Page<Delivery>),
     /// A delivery.
     Delivery(Box<Delivery>),
+    /// A delivery that is attempted again.
+    DeliveryRetried(Box<Delivery>),
 }
 
 /// A test event that was sent.

@@ -275,6 +275,16 @@ pub trait Deliveries: Send + Sync {
     async fn record(&self, delivery: &Delivery, due: Option<Timestamp>) -> Result<bool, Error>;
     /// Keeps a delivery that waits for its webhook, of which `had` attempts were on record; false: it is not as it was.
     async fn park(&self, delivery: &Delivery, had: u32) -> Result<bool, Error>;
+    /// Puts `again`, which is pending, in the place of `kept`, and has it due at `due` should the message about it get
+    /// lost; false: it is not as `kept` says any more, or somebody is attempting it. `kept` may be blank: then `again`
+    /// is put where nothing was.
+    async fn reopen(
+        &self,
+        kept: &Delivery,
+        again: &Delivery,
+        now: Timestamp,
+        due: Timestamp,
+    ) -> Result<bool, Error>;
     /// A delivery's place among those of its webhook that were asked about: 1, 2 and so on without a gap, and the
     /// same whenever it is asked.
     async fn sequence(&self, id: DeliveryId) -> Result<u64, Error>;

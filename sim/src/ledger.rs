@@ -70,7 +70,7 @@ pub struct Ledger {
     idle: BTreeMap<DeliveryId, usize>,
     under_way: BTreeMap<DeliveryId, usize>,
     settled: BTreeMap<DeliveryId, i64>,
-    /// Deliveries that were parked and released.
+    /// Deliveries that were parked and released, or taken up again.
     pub released: BTreeSet<DeliveryId>,
     /// Until when webhooks were held back, for their receivers failed or asked for a rest.
     held_back: BTreeMap<WebhookId, i64>,
@@ -87,6 +87,12 @@ impl Ledger {
     /// A message is at its receiver.
     pub fn arrives(&mut self, delivery: DeliveryId, arrival: Arrival) {
         self.arrivals.entry(delivery).or_default().push(arrival);
+    }
+
+    /// A delivery is taken up again: it comes neither by its schedule, nor late.
+    pub fn is_reopened(&mut self, delivery: DeliveryId) {
+        self.released.insert(delivery);
+        self.settled.remove(&delivery);
     }
 
     /// Whether a webhook stood so at some time from `from` to `until`.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use postrider::{
     access::Principal,
+    again,
     error::Error,
     model::{OwnRules, State, Statuses, TenantId, Topic, TopicPattern, Webhook, WebhookId},
     operation::{Asked, Change, Draft, Outcome, PageRequest, Selector},
@@ -55,7 +56,7 @@ impl Keeper {
         let operator = Principal::operator();
         let (what, version) = {
             let chance = &mut world.lock().chance;
-            (chance.index(12), chance.number() >> 48)
+            (chance.index(14), chance.number() >> 48)
         };
         let change = match what {
             0..3 => Change { active: Some(false), ..Change::default() },
@@ -66,9 +67,20 @@ impl Keeper {
             }
             9 => return webhooks::rotate(ports, &operator, &asked, &which).await.map(drop),
             10 => return webhooks::delete(ports, &operator, &asked, &which).await.map(drop),
-            _ => return self.register(world, ports).await.map(drop),
+            11 => return self.register(world, ports).await.map(drop),
+            _ => return self.retry(world, ports, webhook.id).await,
         };
         webhooks::update(ports, &operator, &asked, &which, change).await.map(drop)
+    }
+
+    /// Has one of a webhook's newest deliveries attempted again, however it stands.
+    async fn retry(&self, world: &World, ports: &Ports, webhook: WebhookId) -> Result<(), Error> {
+        let newest = ports.store.deliveries(&self.tenant, webhook, &PageRequest::first(20)).await?.items;
+        let at = world.lock().chance.index(newest.len());
+        match newest.get(at) {
+            Some(one) => again::retry(ports, &Principal::operator(), &self.asked(), one.id).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     async fn all(&self, ports: &Ports) -> Result<Vec<Webhook>, Error> {

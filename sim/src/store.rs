@@ -5,6 +5,7 @@ mod events;
 mod healths;
 mod keys;
 mod parked;
+mod reopen;
 mod webhooks;
 
 use std::{

@@ -6,6 +6,7 @@ mod filters;
 mod keys;
 pub(crate) mod paging;
 mod policies;
+mod retry;
 mod tenants;
 mod testing;
 mod topics;

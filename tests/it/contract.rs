@@ -14,6 +14,7 @@ mod matching;
 mod paging;
 mod parked;
 mod queue;
+mod reopen;
 mod restart;
 pub(crate) mod samples;
 mod stranded;

@@ -44,7 +44,7 @@ pub(crate) fn state_text(state: DeliveryState) -> &'static str {
     }
 }
 
-fn item(delivery: &Delivery, due: Option<Timestamp>) -> Result<Item, Error> {
+pub(crate) fn item(delivery: &Delivery, due: Option<Timestamp>) -> Result<Item, Error> {
     let attempts = serde_json::to_string(&delivery.attempts).map_err(|_| odd("attempts"))?;
     let mut item = delivery_key(delivery.id);
     item.extend([
@@ -150,6 +150,16 @@ impl Deliveries for Engine {
 
     async fn park(&self, delivery: &Delivery, had: u32) -> Result<bool, Error> {
         self.put_delivery(delivery, had, None).await
+    }
+
+    async fn reopen(
+        &self,
+        kept: &Delivery,
+        again: &Delivery,
+        now: Timestamp,
+        due: Timestamp,
+    ) -> Result<bool, Error> {
+        self.reopen_delivery(kept, again, now, due).await
     }
 
     async fn sequence(&self, id: DeliveryId) -> Result<u64, Error> {

@@ -15,6 +15,7 @@ mod mark;
 mod parked;
 pub mod provision;
 mod queue;
+mod reopen;
 mod sealing;
 mod sequence;
 mod stranded;

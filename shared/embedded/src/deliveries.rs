@@ -138,6 +138,23 @@ fn claim(
     Ok(Claim::Taken(Box::new(delivery)))
 }
 
+fn reopen(
+    db: &Connection,
+    kept: &Delivery,
+    again: &Delivery,
+    now: Timestamp,
+    due: Timestamp,
+) -> rusqlite::Result<bool> {
+    if let Some((there, leased_until)) = find(db, kept.id)? {
+        let is_busy = leased_until.is_some_and(|end| now.as_microsecond() < end);
+        if is_busy || !there.stands_as(kept) {
+            return Ok(false);
+        }
+    }
+    let attempts = serde_json::to_vec(&again.attempts).map_err(|error| rows::odd(0, error))?;
+    put(db, again, &attempts, kept.attempt_count, Some(due.as_microsecond()), None)
+}
+
 fn sequence(db: &Connection, id: DeliveryId) -> rusqlite::Result<u64> {
     let (webhook, event) = (id.webhook.0.as_bytes(), id.event.as_bytes());
     let kept = db
@@ -187,6 +204,17 @@ impl Deliveries for Engine {
         let delivery = delivery.clone();
         let write = move |db: &Connection| put(db, &delivery, &attempts, had, None, None);
         self.0.writer.write(write, identity).await
+    }
+
+    async fn reopen(
+        &self,
+        kept: &Delivery,
+        again: &Delivery,
+        now: Timestamp,
+        due: Timestamp,
+    ) -> Result<bool, Error> {
+        let (kept, again) = (kept.clone(), again.clone());
+        self.0.writer.write(move |db| reopen(db, &kept, &again, now, due), identity).await
     }
 
     async fn sequence(&self, id: DeliveryId) -> Result<u64, Error> {

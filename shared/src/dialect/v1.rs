@@ -119,6 +119,10 @@ fn operation(request: &Request, catalogue: &Catalogue) -> Result<Operation, Erro
             let id = id.parse().map_err(|_| Error::NotFound("delivery"))?;
             Ok(Operation::GetDelivery(asked(request)?, id))
         }
+        ("POST", ["deliveries", id, "retry"]) => {
+            let id = id.parse().map_err(|_| Error::NotFound("delivery"))?;
+            Ok(Operation::RetryDelivery(asked(request)?, id))
+        }
         ("PUT", ["credentials"]) => {
             let mut fields = Fields::of(request)?;
             let asked = Asked { tenant: fields.parsed("tenant")?, dialect: None };
@@ -128,9 +132,13 @@ fn operation(request: &Request, catalogue: &Catalogue) -> Result<Operation, Erro
             Ok(Operation::GrantCredentials { asked, id, secret })
         }
         ("POST", ["filters", "test"]) => v1_filters::test(request, catalogue),
-        (_, ["health" | "events" | "credentials"] | ["deliveries", _] | ["filters", "test"]) => {
-            Err(Error::MethodNotAllowed)
-        }
+        (
+            _,
+            ["health" | "events" | "credentials"]
+            | ["deliveries", _]
+            | ["deliveries", _, "retry"]
+            | ["filters", "test"],
+        ) => Err(Error::MethodNotAllowed),
         _ => Err(Error::NotFound("path")),
     }
 }

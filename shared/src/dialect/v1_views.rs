@@ -68,6 +68,7 @@ pub(super) fn success(outcome: Outcome) -> Response {
         }
         Outcome::Deliveries(page) => (StatusCode::OK, page_view(&page, |d| delivery_view(d, false))),
         Outcome::Delivery(delivery) => (StatusCode::OK, delivery_view(&delivery, true)),
+        Outcome::DeliveryRetried(delivery) => (StatusCode::ACCEPTED, delivery_view(&delivery, true)),
         Outcome::Published(receipts) => (StatusCode::ACCEPTED, json!(receipts.len())),
     };
     answer(status, JSON, &body)

@@ -134,7 +134,8 @@ pub struct Delivery {
     pub attempts: Vec<Attempt>,
     /// When the event was accepted.
     pub created_at: Timestamp,
-    /// How many of its attempts only asked whether a failing receiver is back: its schedule does not count them.
+    /// How many of its attempts only asked whether a failing receiver is back, or were asked for by somebody: its
+    /// schedule does not count them.
     #[serde(default)]
     pub probes: u32,
     /// Its place among its webhook's parked deliveries: when its event was accepted, or when it last was such a probe.
@@ -168,6 +169,12 @@ impl Delivery {
             reply.truncated |= !reply.body.is_empty();
             reply.body.clear();
         }
+    }
+
+    /// Whether it stands as another record of it says.
+    pub fn stands_as(&self, other: &Self) -> bool {
+        (&self.tenant, self.id, self.state, self.attempt_count, self.next_attempt_at)
+            == (&other.tenant, other.id, other.state, other.attempt_count, other.next_attempt_at)
     }
 
     /// Whether nothing more will be tried by itself.

@@ -110,6 +110,16 @@ impl Deliveries for SimStore {
         self.keep(delivery, had, None).await
     }
 
+    async fn reopen(
+        &self,
+        kept: &Delivery,
+        again: &Delivery,
+        now: Timestamp,
+        due: Timestamp,
+    ) -> Result<bool, Error> {
+        self.put_again(kept, again, now, due).await
+    }
+
     async fn sequence(&self, id: DeliveryId) -> Result<u64, Error> {
         self.call("sequence", id.into(), |core| Ok(core.tables.sequence(id))).await
     }
