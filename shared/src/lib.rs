@@ -7,6 +7,7 @@
 //! - [`access`]: who asks, and whether they may; [`oauth`]: how a client gets tokens
 //! - [`door`]: a request from decoding to answer; [`tenants`], [`webhooks`], [`credentials`], [`filters`],
 //!   [`publish`], [`history`]: the use cases behind it
+//! - [`polling`]: events that their receiver fetches
 //! - [`deliver`]: one attempt; [`sweep`]: what is due or stranded
 //! - [`filter`]: which events a webhook gets
 //! - [`guard`], [`retry`], [`verdict`], [`signing`], [`sealing`], [`bucket`]: pure rules
@@ -32,6 +33,7 @@ pub mod model;
 pub mod oauth;
 pub mod operation;
 pub mod parked;
+pub mod polling;
 pub mod ports;
 pub mod publish;
 pub mod retry;

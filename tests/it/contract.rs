@@ -12,6 +12,7 @@ mod keys;
 mod matching;
 mod paging;
 mod parked;
+mod polling;
 mod queue;
 mod restart;
 mod samples;

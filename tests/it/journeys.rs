@@ -7,6 +7,7 @@ mod health;
 mod isolation;
 mod noisy;
 mod parked;
+mod polling;
 mod restart;
 mod retry;
 mod secrets;

@@ -11,6 +11,7 @@ mod healths;
 mod item;
 mod keys;
 mod parked;
+mod polling;
 pub mod provision;
 mod queue;
 mod sealing;
