@@ -198,6 +198,8 @@ fn needs(operation: &Operation) -> Option<(Scope, Option<&TenantId>)> {
         | Operation::SendTest(..)
         | Operation::Discard(..)
         | Operation::RetryDelivery(..)
+        // It says of what was handed out before that it was received.
+        | Operation::Poll(..)
         | Operation::GrantCredentials { .. } => (Scope::Write, None),
     })
 }

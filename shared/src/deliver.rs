@@ -177,7 +177,9 @@ fn outgoing(dialect: &dyn Dialect, posting: &Posting<'_>) -> Result<Outgoing, Er
         headers.insert(TEST, HeaderValue::from_static("true"));
         timeout = timeout.min(TEST_TIMEOUT);
     }
-    Ok(Outgoing { url: webhook.url.shared(), headers, body, timeout, connect_timeout })
+    let url =
+        webhook.url.as_ref().ok_or_else(|| Error::Internal("a message to a webhook without a URL".into()))?;
+    Ok(Outgoing { url: url.shared(), headers, body, timeout, connect_timeout })
 }
 
 /// Puts the attempt on record, and sees to the next one.

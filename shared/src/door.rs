@@ -17,7 +17,7 @@ use crate::{
     error::Error,
     filters, health, history, oauth,
     operation::{Operation, Outcome},
-    parked,
+    parked, polling,
     ports::{Ports, Post},
     publish, tenants, testing, topics, webhooks,
 };
@@ -186,6 +186,9 @@ async fn perform(ports: &Ports, principal: &Principal, operation: Operation) -> 
         Operation::GetHealth(asked, which) => health::get(ports, principal, &asked, &which).await,
         Operation::CountParked(asked, which) => parked::count(ports, principal, &asked, &which).await,
         Operation::Discard(asked, which) => parked::discard(ports, principal, &asked, &which).await,
+        Operation::Poll(asked, which, request) => {
+            polling::poll(ports, principal, &asked, &which, request).await
+        }
         Operation::RotateSecret(asked, which) => webhooks::rotate(ports, principal, &asked, &which).await,
         Operation::GrantCredentials { asked, id, secret } => {
             credentials::grant(ports, principal, &asked, id, secret).await

@@ -8,7 +8,7 @@
 //! - [`door`]: a request from decoding to answer; [`tenants`], [`webhooks`], [`credentials`], [`filters`],
 //!   [`publish`], [`history`]: the use cases behind it
 //! - [`deliver`]: one attempt; [`again`]: one that is asked for; [`sweep`]: what is due or stranded;
-//!   [`announce`]: what happens to webhooks themselves;
+//!   [`polling`]: events that their receiver fetches; [`announce`]: what happens to webhooks themselves;
 //!   [`telemetry`]: what is counted and timed
 //! - [`filter`]: which events a webhook gets
 //! - [`guard`], [`retry`], [`verdict`], [`in_force`], [`signing`], [`sealing`], [`bucket`]: pure rules
@@ -37,6 +37,7 @@ pub mod model;
 pub mod oauth;
 pub mod operation;
 pub mod parked;
+pub mod polling;
 pub mod ports;
 pub mod publish;
 pub mod retry;

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::{
+    dialect::Message,
     error::Error,
     filter::{Filter, Miss},
     model::{
@@ -91,6 +93,8 @@ pub enum Operation {
     CountParked(Asked, Selector),
     /// Give up what is parked for a webhook.
     Discard(Asked, Selector),
+    /// Hand out events to the receiver of a webhook that is polled.
+    Poll(Asked, Selector, PollRequest),
     /// Say whether a sample would get through a filter, and why not.
     TryFilter(Asked, Tried, Box<NewEvent>),
     /// Grant the credentials that deliveries authenticate with.
@@ -191,8 +195,8 @@ pub struct Draft {
     pub dialect: &'static str,
     /// A name for people.
     pub name: Option<String>,
-    /// Where deliveries go, as written.
-    pub url: String,
+    /// Where deliveries go, as written; none: it is polled.
+    pub url: Option<String>,
     /// What it subscribes to.
     pub topics: Vec<TopicPattern>,
     /// Which of their events it gets; none: all.
@@ -215,11 +219,11 @@ pub struct Draft {
 
 impl Draft {
     /// A webhook with nothing out of the ordinary: unnamed, active, JSON, no filter, no headers, no secret.
-    pub fn new(dialect: &'static str, url: String, topics: Vec<TopicPattern>) -> Self {
+    pub fn new(dialect: &'static str, url: impl Into<Option<String>>, topics: Vec<TopicPattern>) -> Self {
         Self {
             dialect,
             name: None,
-            url,
+            url: url.into(),
             topics,
             filter: None,
             format: Format::default(),
@@ -347,6 +351,30 @@ impl PageRequest {
     }
 }
 
+/// What a receiver that polls asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PollRequest {
+    /// At most so many events.
+    pub limit: usize,
+    /// The events that it was handed out before, and has: by our numbers of them.
+    pub acknowledged: Vec<Uuid>,
+}
+
+/// An event that is handed out to who polls: as it would have been sent.
+#[derive(Debug, Clone)]
+pub struct HandedOut {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// The publisher's name of the event.
+    pub event: EventId,
+    /// What kind of thing happened.
+    pub topic: Topic,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// The message: its signature is among the headers.
+    pub message: Message,
+}
+
 /// Part of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
@@ -412,6 +440,8 @@ pub enum Outcome {
     Parked(usize),
     /// So many deliveries were given up.
     Discarded(usize),
+    /// Events, handed out.
+    Polled(Vec<HandedOut>),
     /// A test event was sent.
     Tested(Box<Tested>),
     /// What a sample misses; nothing: it would get through.

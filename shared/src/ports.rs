@@ -19,8 +19,8 @@ use crate::{
     filter::Filter,
     hint::Hint,
     model::{
-        Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, Health, KeyHash, KeyId, KeyRecord,
-        State, Tally, Tenant, TenantId, Topic, Webhook, WebhookId,
+        Attempt, Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, Health, KeyHash, KeyId,
+        KeyRecord, State, Tally, Tenant, TenantId, Topic, Webhook, WebhookId,
     },
     operation::{Page, PageRequest},
     verdict::Exchange,
@@ -303,6 +303,21 @@ pub trait Deliveries: Send + Sync {
     ) -> Result<Vec<Hint>, Error>;
     /// Gives up to `limit` of a webhook's parked deliveries up, and tells how many.
     async fn discard(&self, tenant: &TenantId, webhook: WebhookId, limit: usize) -> Result<usize, Error>;
+    /// Up to `limit` of a webhook's parked deliveries as they are, in the order of their places.
+    async fn waiting(
+        &self,
+        tenant: &TenantId,
+        webhook: WebhookId,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Error>;
+    /// Notes of those deliveries that are parked that their receiver has them: delivered by this one attempt, in the
+    /// place of what was on record.
+    async fn acknowledge(
+        &self,
+        tenant: &TenantId,
+        deliveries: &[DeliveryId],
+        by: &Attempt,
+    ) -> Result<(), Error>;
     /// How many deliveries of a webhook are parked, counted up to `most`.
     async fn parked(&self, webhook: WebhookId, most: usize) -> Result<usize, Error>;
     /// Notes that a webhook is to be looked at, no sooner than `at`; it stands once, at its latest time.

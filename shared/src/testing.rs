@@ -32,7 +32,10 @@ pub async fn send(
     let tenant = principal.tenant_for(asked.tenant.as_ref())?;
     let mut webhook = webhooks::find(ports, &tenant, asked, which).await?;
     if let Some(url) = &draft.url {
-        webhook.url = webhooks::target(ports, url)?;
+        webhook.url = Some(webhooks::target(ports, url)?);
+    }
+    if webhook.url.is_none() {
+        return Err(Error::Conflict("this webhook is polled: nothing is sent to it".into()));
     }
     let credentials = match ports.store.target(&tenant, webhook.id).await? {
         Some(target) => target.credentials.clone(),

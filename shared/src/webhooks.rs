@@ -39,20 +39,25 @@ pub async fn create(
     if draft.signed {
         secrets.push(new_secret(ports));
     }
+    let (url, state) = match &draft.url {
+        None => (None, State::Polled),
+        Some(url) if draft.active => (Some(target(ports, url)?), State::Active),
+        Some(url) => (Some(target(ports, url)?), State::Paused),
+    };
     let webhook = Webhook {
         id: WebhookId(ports.dice.uuid(now)),
         tenant,
         number: 0,
         dialect: draft.dialect.to_owned(),
         name: draft.name,
-        url: target(ports, &draft.url)?,
+        url,
         topics: draft.topics,
         filter: draft.filter,
         format: draft.format,
         attributes: draft.attributes,
         headers: distinct(draft.headers)?,
         rules: draft.rules,
-        state: if draft.active { State::Active } else { State::Paused },
+        state,
         secrets,
         tally: Tally::default(),
         created_at: now,
@@ -144,13 +149,14 @@ pub async fn update(
 ) -> Result<Outcome, Error> {
     let tenant = principal.tenant_for(asked.tenant.as_ref())?;
     let url = change.url.as_deref().map(|url| target(ports, url)).transpose()?;
-    let headers = change.headers.map(distinct).transpose()?;
+    let headers = change.headers.clone().map(distinct).transpose()?;
     if let Some(rules) = &change.rules {
         let webhook = find(ports, &tenant, asked, which).await?;
         in_force::check(dialect::named(&webhook.dialect)?, rules)?;
     }
-    if change.topics.is_some() || url.is_some() {
+    if change.topics.is_some() || url.is_some() || headers.is_some() || change.active.is_some() {
         let mut webhook = find(ports, &tenant, asked, which).await?;
+        refuse_to_send(&webhook, &change)?;
         if change.topics.is_some() && dialect::named(&webhook.dialect)?.is_exclusive() {
             return Err(Error::invalid("topics", "cannot change: in this webhook's API they are its name"));
         }
@@ -158,7 +164,7 @@ pub async fn update(
             topics.apply(&mut webhook.topics);
         }
         if let Some(url) = &url {
-            webhook.url.clone_from(url);
+            webhook.url = Some(url.clone());
         }
         refuse_twin(ports, &webhook).await?;
     }
@@ -168,10 +174,10 @@ pub async fn update(
         }
         if let Some(url) = &url {
             // What was said of the old URL does not hold for a new one.
-            if webhook.url != *url && matches!(webhook.state, State::Disabled { .. }) {
+            if webhook.url.as_ref() != Some(url) && matches!(webhook.state, State::Disabled { .. }) {
                 webhook.state = State::Active;
             }
-            webhook.url.clone_from(url);
+            webhook.url = Some(url.clone());
         }
         if let Some(topics) = &change.topics {
             topics.apply(&mut webhook.topics);
@@ -222,7 +228,25 @@ pub async fn switch(
     if switched == 0 { Err(Error::NotFound("webhook")) } else { Ok(Outcome::Switched(switched)) }
 }
 
+/// Refuses a change of how a webhook is sent to, of one that is sent nothing.
+fn refuse_to_send(webhook: &Webhook, change: &Change) -> Result<(), Error> {
+    let changes = [
+        ("url", change.url.is_some()),
+        ("headers", change.headers.is_some()),
+        ("active", change.active.is_some()),
+    ];
+    match changes.iter().find(|(_, changes)| *changes && webhook.state == State::Polled) {
+        Some((field, _)) => {
+            Err(Error::invalid(*field, "cannot be set: this webhook is polled, and sent nothing"))
+        }
+        None => Ok(()),
+    }
+}
+
 fn turn(webhook: &mut Webhook, active: bool) {
+    if webhook.state == State::Polled {
+        return;
+    }
     if active {
         webhook.state = State::Active;
     } else if webhook.state == State::Active {

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postrider::{
     dialect,
-    model::{Delivery, DeliveryId, DeliveryState, Event, EventId, State, TenantId, Webhook, WebhookId},
+    model::{
+        Delivery, DeliveryId, DeliveryState, Event, EventId, State, TargetUrl, TenantId, Webhook, WebhookId,
+    },
 };
 
 use crate::{
@@ -120,7 +122,7 @@ impl Core {
         let now = self.now;
         let standing = if webhook.state == State::Active { Standing::Active } else { Standing::Stopped };
         self.ledger.standings.entry(webhook.id).or_default().push((now, standing));
-        let url = webhook.url.shared();
+        let Some(url) = webhook.url.as_ref().map(TargetUrl::shared) else { return };
         if !self.receivers.is_open(url.path()) {
             let ways = match self.receivers.always {
                 Some(manner) => vec![(i64::MAX, manner)],

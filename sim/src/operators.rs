@@ -62,7 +62,8 @@ impl Keeper {
             0..3 => Change { active: Some(false), ..Change::default() },
             3..7 => Change { active: Some(true), ..Change::default() },
             7..9 => {
-                let url = format!("https://hooks.example.com{}?v={version}", webhook.url.shared().path());
+                let Some(url) = &webhook.url else { return Ok(()) };
+                let url = format!("https://hooks.example.com{}?v={version}", url.shared().path());
                 Change { url: Some(url), ..Change::default() }
             }
             9 => return webhooks::rotate(ports, &operator, &asked, &which).await.map(drop),

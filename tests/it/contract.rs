@@ -13,6 +13,7 @@ mod keys;
 mod matching;
 mod paging;
 mod parked;
+mod polling;
 mod queue;
 mod reopen;
 mod restart;

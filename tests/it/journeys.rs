@@ -10,6 +10,7 @@ mod isolation;
 mod killed;
 mod noisy;
 mod parked;
+mod polling;
 mod restart;
 mod retry;
 mod secrets;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use postrider::{
     error::Error,
     hint::Hint,
-    model::{Delivery, DeliveryId, DeliveryState, Tally, TenantId, WebhookId},
+    model::{Attempt, Delivery, DeliveryId, DeliveryState, Tally, TenantId, WebhookId},
     operation::{Page, PageRequest},
     ports::{Claim, Deliveries},
 };
@@ -186,6 +186,24 @@ impl Deliveries for Engine {
 
     async fn discard(&self, tenant: &TenantId, webhook: WebhookId, limit: usize) -> Result<usize, Error> {
         self.discard_parked(tenant, webhook, limit).await
+    }
+
+    async fn waiting(
+        &self,
+        tenant: &TenantId,
+        webhook: WebhookId,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Error> {
+        self.read_parked(tenant, webhook, limit).await
+    }
+
+    async fn acknowledge(
+        &self,
+        tenant: &TenantId,
+        deliveries: &[DeliveryId],
+        by: &Attempt,
+    ) -> Result<(), Error> {
+        self.acknowledge_parked(tenant, deliveries, by).await
     }
 
     async fn parked(&self, webhook: WebhookId, most: usize) -> Result<usize, Error> {

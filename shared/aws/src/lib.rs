@@ -13,6 +13,7 @@ mod item;
 mod keys;
 mod mark;
 mod parked;
+mod polling;
 pub mod provision;
 mod queue;
 mod reopen;

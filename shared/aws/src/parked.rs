@@ -68,7 +68,7 @@ impl Engine {
     }
 
     /// Changes a delivery that is still parked, which the index may not know; none: it is not.
-    async fn unpark<const N: usize>(
+    pub(crate) async fn unpark<const N: usize>(
         &self,
         tenant: &TenantId,
         id: DeliveryId,

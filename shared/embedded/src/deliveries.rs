@@ -261,6 +261,27 @@ impl Deliveries for Engine {
         self.0.writer.write(move |db| parked::discard(db, &tenant, webhook, limit), identity).await
     }
 
+    async fn waiting(
+        &self,
+        tenant: &TenantId,
+        webhook: WebhookId,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Error> {
+        let tenant = tenant.clone();
+        self.read(move |db| parked::waiting(db, &tenant, webhook, limit)).await
+    }
+
+    async fn acknowledge(
+        &self,
+        tenant: &TenantId,
+        deliveries: &[DeliveryId],
+        by: &Attempt,
+    ) -> Result<(), Error> {
+        let (tenant, deliveries, by) = (tenant.clone(), deliveries.to_vec(), by.clone());
+        let write = move |db: &Connection| parked::acknowledge(db, &tenant, &deliveries, &by);
+        self.0.writer.write(write, identity).await
+    }
+
     async fn parked(&self, webhook: WebhookId, most: usize) -> Result<usize, Error> {
         self.read(move |db| parked::count(db, webhook, most)).await
     }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use postrider::{
     hint::Hint,
-    model::{TenantId, WebhookId},
+    model::{Attempt, Delivery, DeliveryId, TenantId, WebhookId},
 };
 use rusqlite::{Connection, params};
 
@@ -47,6 +47,37 @@ pub(crate) fn discard(
 ) -> rusqlite::Result<usize> {
     let sql = format!("UPDATE deliveries SET state = 'discarded' WHERE (webhook, event) IN ({FIRST})");
     db.prepare_cached(&sql)?.execute(params![webhook.0.as_bytes(), tenant.as_str(), at_most(limit)])
+}
+
+pub(crate) fn waiting(
+    db: &Connection,
+    tenant: &TenantId,
+    webhook: WebhookId,
+    limit: usize,
+) -> rusqlite::Result<Vec<Delivery>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM deliveries
+         WHERE webhook = ? AND state = 'parked' AND tenant = ? ORDER BY parked_at, event LIMIT ?"
+    );
+    let wanted = params![webhook.0.as_bytes(), tenant.as_str(), at_most(limit)];
+    db.prepare_cached(&sql)?.query_map(wanted, delivery)?.collect()
+}
+
+pub(crate) fn acknowledge(
+    db: &Connection,
+    tenant: &TenantId,
+    deliveries: &[DeliveryId],
+    by: &Attempt,
+) -> rusqlite::Result<()> {
+    let attempts = serde_json::to_vec(&[by]).map_err(|error| rows::odd(0, error))?;
+    let sql = "UPDATE deliveries SET state = 'delivered', attempt_count = ?, attempts = ?
+        WHERE webhook = ? AND event = ? AND tenant = ? AND state = 'parked'";
+    let mut update = db.prepare_cached(sql)?;
+    for id in deliveries {
+        let (webhook, event) = (id.webhook.0.as_bytes(), id.event.as_bytes());
+        update.execute(params![by.number, attempts, webhook, event, tenant.as_str()])?;
+    }
+    Ok(())
 }
 
 pub(crate) fn count(db: &Connection, webhook: WebhookId, most: usize) -> rusqlite::Result<usize> {

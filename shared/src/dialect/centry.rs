@@ -263,7 +263,7 @@ fn time(at: Timestamp) -> String {
 fn view(centry: &Centry, webhook: &Webhook, catalogue: &Catalogue) -> Value {
     let mut view = Map::new();
     view.insert("_id".into(), json!(object_id(webhook)));
-    view.insert("callback_url".into(), json!(webhook.url.as_str()));
+    view.insert("callback_url".into(), json!(webhook.address()));
     view.insert("company_id".into(), json!(company_id(&webhook.tenant)));
     view.insert("created_at".into(), json!(time(webhook.created_at)));
     for (name, topics) in by_flag(centry, catalogue) {

@@ -23,7 +23,7 @@ use crate::{
     bucket::Bucket,
     catalogue::Catalogue,
     error::Error,
-    model::{Format, Secret, TopicPattern, Webhook},
+    model::{Format, Secret, TargetUrl, TopicPattern, Webhook},
     operation::{Asked, Change, Draft, Operation, Outcome, PageRequest, Selector, TopicChange},
     retry, signing,
     verdict::{Rules, Success},
@@ -143,7 +143,7 @@ impl Dialect for Sapo {
                 set("x-sapo-order-id", &id)?;
             }
         }
-        set("x-sapo-webhook-address", webhook.url.as_header())?;
+        set("x-sapo-webhook-address", webhook.url.as_ref().map_or("", TargetUrl::as_header))?;
         set("x-sapo-test", if posting.is_test { "true" } else { "false" })?;
         set("x-event-version", "1")?;
         Ok(Message { headers, body })
@@ -318,7 +318,7 @@ impl Sapo {
         };
         [
             ("id", json!(webhook.number)),
-            ("address", json!(webhook.url.as_str())),
+            ("address", json!(webhook.address())),
             ("format", json!(format)),
             ("topic", json!(self.topic_of(webhook, catalogue))),
             ("created_on", time(webhook.created_at)),

@@ -56,7 +56,7 @@ impl Filter {
 
     /// Whether a webhook is asked for.
     pub(super) fn passes(&self, webhook: &Webhook, topic: &str) -> bool {
-        self.address.as_deref().is_none_or(|address| address == webhook.url.as_str())
+        self.address.as_deref().is_none_or(|address| address == webhook.address())
             && self.topic.as_deref().is_none_or(|asked| asked == topic)
             && self.created.holds(webhook.created_at)
             && self.modified.holds(webhook.updated_at)

@@ -246,7 +246,7 @@ impl ShipStream {
             "name": name,
             "is_active": u8::from(webhook.state == State::Active),
             "topics": topics.join(","),
-            "url": webhook.url.as_str(),
+            "url": webhook.address(),
             "extra_headers": written(webhook),
             // Its documented API shows the secret to whoever may change it.
             "secret_key": secret,

@@ -193,7 +193,7 @@ impl Tiki {
 
 fn view(tiki: &Tiki, webhook: &Webhook, catalogue: &Catalogue) -> serde_json::Value {
     let event = webhook.topics.first().map(|pattern| catalogue.own_pattern(tiki, pattern));
-    json!({ "uri": webhook.url.as_str(), "event": event })
+    json!({ "uri": webhook.address(), "event": event })
 }
 
 fn success(tiki: &Tiki, outcome: Outcome, context: Context<'_>) -> Response {

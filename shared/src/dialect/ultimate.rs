@@ -274,7 +274,7 @@ impl Ultimate {
         let kept = |name: &str, default: Value| webhook.attributes.get(name).cloned().unwrap_or(default);
         json!({
             "name": webhook.name,
-            "webhook_url": webhook.url.as_str(),
+            "webhook_url": webhook.address(),
             "event": event,
             "event_count": webhook.tally.sent,
             "active": webhook.state == State::Active,

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, Table,
     json::{Fields, Query},
-    only, v1_delivery, v1_events, v1_filters, v1_views,
+    only, v1_delivery, v1_events, v1_filters, v1_polling, v1_views,
 };
 use crate::{
     access,
@@ -29,6 +29,7 @@ use crate::{
 pub(super) struct V1;
 
 const NAME: &str = "v1";
+pub(super) const JSON: &str = "application/json";
 /// Redirect URIs of one key at most.
 const MAX_REDIRECT_URIS: usize = 10;
 /// Topics and headers of one webhook at most.
@@ -76,7 +77,7 @@ impl Dialect for V1 {
         let head = Head { id: &event.id, r#type: event.topic.as_str(), timestamp };
         let body = posting.payload.in_envelope(&head, "data")?;
         let mut headers = HeaderMap::with_capacity(8);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
         if let Some(granted) = &posting.target.credentials {
             let mut value = HeaderValue::from_str(granted.authorization().reveal())
                 .map_err(|_| Error::Internal("credentials that cannot be sent".into()))?;
@@ -247,6 +248,9 @@ fn webhooks(
         ("GET", [id, "health"]) => Ok(Operation::GetHealth(asked(request)?, which(id)?)),
         ("GET", [id, "parked"]) => Ok(Operation::CountParked(asked(request)?, which(id)?)),
         ("DELETE", [id, "parked"]) => Ok(Operation::Discard(asked(request)?, which(id)?)),
+        ("GET", [id, "events"]) => {
+            Ok(Operation::Poll(asked(request)?, which(id)?, v1_polling::poll(request)?))
+        }
         ("POST", [id, "test"]) => {
             let test = TestDraft { topic: test_topic(request, catalogue)?, url: None };
             Ok(Operation::SendTest(asked(request)?, which(id)?, test))
@@ -254,9 +258,10 @@ fn webhooks(
         ("GET", [text, "deliveries"]) => {
             Ok(Operation::ListDeliveries(asked(request)?, id(text)?, page(request)?))
         }
-        (_, [] | [_] | [_, "secret", "rotate"] | [_, "deliveries" | "health" | "parked" | "test"]) => {
-            Err(Error::MethodNotAllowed)
-        }
+        (
+            _,
+            [] | [_] | [_, "secret", "rotate"] | [_, "deliveries" | "events" | "health" | "parked" | "test"],
+        ) => Err(Error::MethodNotAllowed),
         _ => Err(Error::NotFound("path")),
     }
 }
@@ -292,7 +297,10 @@ fn register(request: &Request, catalogue: &Catalogue) -> Result<Operation, Error
     let mut fields = Fields::of(request)?;
     let asked = Asked { tenant: fields.parsed("tenant")?, dialect: None };
     let name = name(&mut fields)?;
-    let url = fields.required("url")?;
+    let url = match fields.flag("polled")? {
+        Some(true) => v1_polling::sent_nothing(&mut fields).map(|()| None)?,
+        _ => Some(fields.required("url")?),
+    };
     let topics = topics(&mut fields, catalogue)?.ok_or_else(|| Error::invalid("topics", "is required"))?;
     let headers = headers(&mut fields)?.unwrap_or_default();
     let filter = v1_filters::filter(&mut fields)?;

@@ -6,15 +6,17 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Context, Response, answer, v1::write_cursor, v1_delivery};
+use super::{
+    Context, Response, answer,
+    v1::{JSON, write_cursor},
+    v1_delivery, v1_polling,
+};
 use crate::{
     error::Error,
     filter::Miss,
     model::{Delivery, KeyRecord, State, Tenant, Webhook},
     operation::{Outcome, Page, Receipt, Tested, TopicEntry},
 };
-
-const JSON: &str = "application/json";
 
 /// An outcome that is a success.
 pub(super) fn success(outcome: Outcome) -> Response {
@@ -48,6 +50,7 @@ pub(super) fn success(outcome: Outcome) -> Response {
             (StatusCode::OK, json!({ "parked": count, "or_more": count >= crate::parked::COUNTED }))
         }
         Outcome::Discarded(count) => (StatusCode::OK, json!({ "discarded": count })),
+        Outcome::Polled(events) => return v1_polling::polled(&events),
         Outcome::Tested(tested) => (StatusCode::OK, tested_view(&tested)),
         Outcome::FilterTried(misses) => (StatusCode::OK, misses_view(&misses)),
         Outcome::SessionOpened(_) => (StatusCode::CREATED, json!({})),
@@ -147,6 +150,7 @@ fn webhook_view(webhook: &Webhook) -> Value {
         State::Active => ("active", None),
         State::Paused => ("paused", None),
         State::Disabled { reason } => ("disabled", Some(reason)),
+        State::Polled => ("polled", None),
     };
     // Values may be secrets; their owner knows them, a screen need not.
     let headers: serde_json::Map<_, _> =

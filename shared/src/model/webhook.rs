@@ -155,6 +155,8 @@ pub enum State {
         /// Why, for its owner to read.
         reason: String,
     },
+    /// Its receiver fetches them: its deliveries are parked until it has. For good: it has no URL.
+    Polled,
 }
 
 /// What came of the deliveries to a webhook, for dialects that show it.
@@ -180,8 +182,8 @@ pub struct Webhook {
     /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Where deliveries go.
-    pub url: TargetUrl,
+    /// Where deliveries go; none: nowhere, for it is polled.
+    pub url: Option<TargetUrl>,
     /// What it subscribes to.
     pub topics: Vec<TopicPattern>,
     /// Which of their events it gets; none: all.
@@ -212,6 +214,13 @@ pub struct Webhook {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+}
+
+impl Webhook {
+    /// Its URL as it was written; of one that is polled, nothing.
+    pub fn address(&self) -> &str {
+        self.url.as_ref().map_or("", TargetUrl::as_str)
+    }
 }
 
 #[cfg(test)]

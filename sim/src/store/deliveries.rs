@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use postrider::{
     error::Error,
     hint::Hint,
-    model::{Delivery, DeliveryId, Tally, TenantId, WebhookId},
+    model::{Attempt, Delivery, DeliveryId, Tally, TenantId, WebhookId},
     operation::{Page, PageRequest},
     ports::{Claim, Deliveries},
 };
@@ -154,6 +154,24 @@ impl Deliveries for SimStore {
 
     async fn discard(&self, tenant: &TenantId, webhook: WebhookId, limit: usize) -> Result<usize, Error> {
         self.discard_parked(tenant, webhook, limit).await
+    }
+
+    async fn waiting(
+        &self,
+        tenant: &TenantId,
+        webhook: WebhookId,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Error> {
+        self.read_parked(tenant, webhook, limit).await
+    }
+
+    async fn acknowledge(
+        &self,
+        tenant: &TenantId,
+        deliveries: &[DeliveryId],
+        by: &Attempt,
+    ) -> Result<(), Error> {
+        self.acknowledge_parked(tenant, deliveries, by).await
     }
 
     async fn parked(&self, webhook: WebhookId, most: usize) -> Result<usize, Error> {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use postrider::{
     error::Error,
     hint::Hint,
-    model::{DeliveryId, DeliveryState, TenantId, WebhookId},
+    model::{Attempt, Delivery, DeliveryId, DeliveryState, TenantId, WebhookId},
 };
 
 use super::{SimStore, Tables};
@@ -65,6 +65,39 @@ impl SimStore {
             Ok(found.len())
         };
         self.call("discard", About::Webhook(webhook), discard).await
+    }
+
+    pub(super) async fn read_parked(
+        &self,
+        tenant: &TenantId,
+        webhook: WebhookId,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Error> {
+        let read = |core: &mut Core| {
+            let found = core.tables.parked_of(Some(tenant), webhook).into_iter().take(limit);
+            Ok(found.filter_map(|id| Some(core.tables.deliveries.get(&id)?.delivery.clone())).collect())
+        };
+        self.call("waiting", About::Webhook(webhook), read).await
+    }
+
+    pub(super) async fn acknowledge_parked(
+        &self,
+        tenant: &TenantId,
+        deliveries: &[DeliveryId],
+        by: &Attempt,
+    ) -> Result<(), Error> {
+        let acknowledge = |core: &mut Core| {
+            for id in deliveries {
+                let Some(kept) = core.tables.deliveries.get_mut(id) else { continue };
+                let one = &mut kept.delivery;
+                if one.tenant == *tenant && one.state == DeliveryState::Parked {
+                    one.state = DeliveryState::Delivered;
+                    (one.attempt_count, one.attempts) = (by.number, vec![by.clone()]);
+                }
+            }
+            Ok(())
+        };
+        self.call("acknowledge", About::Deliveries(deliveries.to_vec()), acknowledge).await
     }
 
     pub(super) async fn count_parked(&self, webhook: WebhookId, most: usize) -> Result<usize, Error> {

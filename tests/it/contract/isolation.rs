@@ -39,6 +39,7 @@ async fn a_foreign_tenant_sees_nothing(world: &World) {
         assert_eq!(store.event(&foreign, &event.id).await.unwrap(), None);
         assert_eq!(store.delivery(&foreign, delivery.id).await.unwrap(), None);
         assert_eq!(store.deliveries(&foreign, held.id, &all()).await.unwrap().items, []);
+        assert_eq!(store.waiting(&foreign, held.id, 10).await.unwrap(), []);
     }
     assert_eq!(store.delivery(&mine, delivery.id).await.unwrap(), Some(delivery));
 }

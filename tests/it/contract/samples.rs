@@ -85,7 +85,7 @@ pub(crate) fn webhook(tenant: &TenantId, dialect: &str, topics: &[&str]) -> Webh
         number: 0,
         dialect: dialect.to_owned(),
         name: Some("orders → billing".into()),
-        url: TargetUrl::parse("https://例え.jp/hook?x=%20&y=1", false).unwrap(),
+        url: Some(TargetUrl::parse("https://例え.jp/hook?x=%20&y=1", false).unwrap()),
         topics: patterns(topics),
         filter: None,
         format: Format::Xml,

@@ -73,7 +73,7 @@ async fn a_webhook_is_found_by_its_number(world: &World) {
 async fn a_webhook_may_have_hardly_anything(world: &World) {
     let store = &*world.store;
     let tenant = kept_tenant(store).await;
-    for state in [State::Active, State::Paused] {
+    for state in [State::Active, State::Paused, State::Polled] {
         let plain = Webhook {
             name: None,
             headers: Vec::new(),
@@ -220,7 +220,7 @@ async fn an_exclusive_webhook_may_hold_many_topics(world: &World) {
 fn changed(old: &Webhook, topics: &[&str]) -> Webhook {
     Webhook {
         name: None,
-        url: TargetUrl::parse("http://93.184.216.34:8080/", false).unwrap(),
+        url: Some(TargetUrl::parse("http://93.184.216.34:8080/", false).unwrap()),
         topics: patterns(topics),
         headers: Vec::new(),
         state: State::Active,

@@ -88,6 +88,8 @@ fn walks(owner: &Tenant, key: &str, webhook: &str, delivery: &str) -> Vec<Walk> 
         walk("GET /v1/webhooks/{id}/parked", format!("{webhook}/parked?{named}"), None, 403),
         walk("DELETE /v1/webhooks/{id}/parked", format!("{webhook}/parked"), None, 404),
         walk("DELETE /v1/webhooks/{id}/parked", format!("{webhook}/parked?{named}"), None, 403),
+        walk("GET /v1/webhooks/{id}/events", format!("{webhook}/events"), None, 404),
+        walk("GET /v1/webhooks/{id}/events", format!("{webhook}/events?{named}"), None, 403),
         walk("GET /v1/webhooks/{id}/deliveries", format!("{webhook}/deliveries"), None, 404),
         walk("GET /v1/webhooks/{id}/deliveries", format!("{webhook}/deliveries?{named}"), None, 403),
         walk("GET /v1/deliveries/{id}", format!("/v1/deliveries/{delivery}"), None, 404),
