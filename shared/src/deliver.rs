@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    authentication,
     dialect::{self, Dialect, Message, Posting},
     error::Error,
     health::{self, Admission},
@@ -146,16 +147,20 @@ fn outgoing(dialect: &dyn Dialect, posting: &Posting<'_>) -> Result<Outgoing, Er
     for header in &webhook.headers {
         let unsendable = |_| Error::Internal("a kept header that cannot be sent".into());
         let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|e| unsendable(e.to_string()))?;
-        let value = HeaderValue::from_str(&header.value).map_err(|e| unsendable(e.to_string()))?;
+        let mut value = HeaderValue::from_str(&header.value).map_err(|e| unsendable(e.to_string()))?;
+        value.set_sensitive(true);
         headers.insert(name, value);
     }
-    signing::sign(&mut headers, &posting.event.id, posting.now, &body, &webhook.secrets)?;
+    let token = authentication::of(webhook, &mut headers)?;
+    let signs = webhook.secrets.iter().chain(&webhook.key_pairs);
+    signing::sign(&mut headers, &posting.event.id, posting.now, &body, signs)?;
     let Rules { mut timeout, connect_timeout, .. } = *dialect.rules();
     if posting.is_test {
         headers.insert(TEST, HeaderValue::from_static("true"));
         timeout = timeout.min(TEST_TIMEOUT);
     }
-    Ok(Outgoing { url: webhook.url.shared(), headers, body, timeout, connect_timeout })
+    let (url, certificate) = (webhook.url.shared(), webhook.certificate.clone());
+    Ok(Outgoing { url, headers, body, timeout, connect_timeout, token, certificate })
 }
 
 /// Puts the attempt on record, and sees to the next one.

@@ -9,6 +9,7 @@ use http::{
 
 use crate::{
     access::{self, Principal},
+    authentication,
     bucket::Poured,
     catalogue::Catalogue,
     credentials, description,
@@ -185,6 +186,7 @@ async fn perform(ports: &Ports, principal: &Principal, operation: Operation) -> 
         Operation::CountParked(asked, which) => parked::count(ports, principal, &asked, &which).await,
         Operation::Discard(asked, which) => parked::discard(ports, principal, &asked, &which).await,
         Operation::RotateSecret(asked, which) => webhooks::rotate(ports, principal, &asked, &which).await,
+        Operation::ListPublicKeys(webhook) => authentication::public_keys(ports, webhook).await,
         Operation::GrantCredentials { asked, id, secret } => {
             credentials::grant(ports, principal, &asked, id, secret).await
         }

@@ -7,6 +7,7 @@
 //! - [`access`]: who asks, and whether they may; [`oauth`]: how a client gets tokens
 //! - [`door`]: a request from decoding to answer; [`tenants`], [`webhooks`], [`credentials`], [`filters`],
 //!   [`publish`], [`history`]: the use cases behind it
+//! - [`authentication`]: how a delivery proves itself; [`token`]: the tokens that it may take
 //! - [`deliver`]: one attempt; [`sweep`]: what is due or stranded
 //! - [`filter`]: which events a webhook gets
 //! - [`guard`], [`retry`], [`verdict`], [`signing`], [`sealing`], [`bucket`]: pure rules
@@ -14,6 +15,7 @@
 //! There is no I/O here, no clock, no environment and no AWS: time and chance are arguments.
 
 pub mod access;
+pub mod authentication;
 pub mod bucket;
 pub mod catalogue;
 pub mod credentials;
@@ -35,12 +37,14 @@ pub mod parked;
 pub mod ports;
 pub mod publish;
 pub mod retry;
+mod rotation;
 pub mod schema;
 pub mod sealing;
 pub mod signing;
 pub mod sweep;
 pub mod tenants;
 pub mod testing;
+pub mod token;
 pub mod topics;
 pub mod verdict;
 pub mod webhooks;

@@ -4,20 +4,21 @@ use jiff::SignedDuration;
 
 use crate::{
     access::Principal,
+    authentication,
     dialect::{self, Dialect},
     error::Error,
     model::{
-        Header, SigningSecret, State, Tally, TargetUrl, TenantId, Topic, TopicPattern, Webhook, WebhookId,
+        Header, Signature, SigningSecret, State, Tally, TargetUrl, TenantId, Topic, TopicPattern, Webhook,
+        WebhookId,
     },
     operation::{Asked, Change, Draft, Outcome, PageRequest, Selector},
     parked,
     ports::{Added, Ports},
+    rotation::{self, Fresh},
 };
 
-/// How long a rotated secret signs beside its successor.
-const OVERLAP: SignedDuration = SignedDuration::from_hours(24);
-/// Random bytes of a signing secret (Standard Webhooks: 24 to 64).
-const SECRET_LENGTH: usize = 32;
+/// Bytes of all headers together: a `DynamoDB` item is at most 400 KB, and receivers take less.
+const MAX_HEADERS: usize = 64 * 1024;
 /// How often a change is tried anew when somebody else changes the same webhook.
 const TRIES: usize = 5;
 
@@ -32,9 +33,14 @@ pub async fn create(
     let now = ports.clock.now();
     let mut secrets: Vec<_> =
         draft.secret.into_iter().map(|key| SigningSecret { key, retires_at: None }).collect();
-    if draft.signed {
-        secrets.push(new_secret(ports));
+    let (mut key_pairs, fresh) = (Vec::new(), Fresh::new(ports));
+    if draft.signed.is_some_and(Signature::is_symmetric) {
+        secrets.push(fresh.secret);
     }
+    if draft.signed.is_some_and(Signature::is_asymmetric) {
+        key_pairs.push(fresh.key_pair);
+    }
+    authentication::admit(ports, draft.auth.as_ref(), draft.certificate.as_ref())?;
     let webhook = Webhook {
         id: WebhookId(ports.dice.uuid(now)),
         tenant,
@@ -48,7 +54,10 @@ pub async fn create(
         attributes: draft.attributes,
         headers: distinct(draft.headers)?,
         state: if draft.active { State::Active } else { State::Paused },
+        auth: draft.auth,
+        certificate: draft.certificate,
         secrets,
+        key_pairs,
         tally: Tally::default(),
         created_at: now,
         updated_at: now,
@@ -138,6 +147,9 @@ pub async fn update(
     let tenant = principal.tenant_for(asked.tenant.as_ref())?;
     let url = change.url.as_deref().map(|url| target(ports, url)).transpose()?;
     let headers = change.headers.map(distinct).transpose()?;
+    let (auth, certificate) = (change.auth.as_ref(), change.certificate.as_ref());
+    authentication::admit(ports, auth.and_then(Option::as_ref), certificate.and_then(Option::as_ref))?;
+    let (now, fresh) = (ports.clock.now(), Fresh::new(ports));
     if change.topics.is_some() || url.is_some() {
         let mut webhook = find(ports, &tenant, asked, which).await?;
         if change.topics.is_some() && dialect::named(&webhook.dialect)?.is_exclusive() {
@@ -175,11 +187,23 @@ pub async fn update(
         if let Some(headers) = &headers {
             webhook.headers.clone_from(headers);
         }
+        if let Some(auth) = auth {
+            webhook.auth.clone_from(auth);
+        }
+        if let Some(certificate) = certificate {
+            webhook.certificate.clone_from(certificate);
+        }
+        if let Some(signature) = change.signature {
+            rotation::turn_to(webhook, signature, &fresh, now);
+        }
         if let Some(active) = change.active {
             turn(webhook, active);
         }
     });
-    tallied(ports, asked, changed.await?).await.map(Outcome::Webhook)
+    let changed = tallied(ports, asked, changed.await?).await?;
+    // A secret that is new is shown, for there is no other time.
+    let is_new = changed.secrets.first() == Some(&fresh.secret);
+    Ok(if is_new { Outcome::SecretRotated(changed) } else { Outcome::Webhook(changed) })
 }
 
 /// Resumes or pauses the webhooks of a topic, or all.
@@ -232,7 +256,7 @@ pub async fn delete(
     }
 }
 
-/// Gives a webhook a new signing secret; the one it had signs beside it for a day.
+/// Gives a webhook a new signing secret, or a key pair, or of each what it has; the one it had signs beside it for a day.
 pub async fn rotate(
     ports: &Ports,
     principal: &Principal,
@@ -240,16 +264,8 @@ pub async fn rotate(
     which: &Selector,
 ) -> Result<Outcome, Error> {
     let tenant = principal.tenant_for(asked.tenant.as_ref())?;
-    let now = ports.clock.now();
-    let secret = new_secret(ports);
-    let rotated = edit(ports, &tenant, asked, which, |webhook| {
-        // The newest predecessor alone overlaps: a receiver knows two secrets at most.
-        webhook.secrets.truncate(1);
-        for old in &mut webhook.secrets {
-            old.retires_at = Some(now + OVERLAP);
-        }
-        webhook.secrets.insert(0, secret.clone());
-    });
+    let (now, fresh) = (ports.clock.now(), Fresh::new(ports));
+    let rotated = edit(ports, &tenant, asked, which, |webhook| rotation::rotate(webhook, &fresh, now));
     rotated.await.map(Outcome::SecretRotated)
 }
 
@@ -319,11 +335,12 @@ pub(crate) fn target(ports: &Ports, url: &str) -> Result<TargetUrl, Error> {
 
 fn distinct(headers: Vec<Header>) -> Result<Vec<Header>, Error> {
     let twice = headers.iter().enumerate().any(|(i, a)| headers[..i].iter().any(|b| a.name == b.name));
-    if twice { Err(Error::invalid("headers", "names a header twice")) } else { Ok(headers) }
-}
-
-fn new_secret(ports: &Ports) -> SigningSecret {
-    let mut random = zeroize::Zeroizing::new([0; SECRET_LENGTH]);
-    ports.dice.fill(&mut *random);
-    SigningSecret::generate(&*random)
+    let length: usize = headers.iter().map(|header| header.name.len() + header.value.len()).sum();
+    match (twice, length) {
+        (true, _) => Err(Error::invalid("headers", "names a header twice")),
+        (_, length) if length > MAX_HEADERS => {
+            Err(Error::invalid("headers", "must be at most 64 KiB long together"))
+        }
+        _ => Ok(headers),
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use postrider::{
     access::Principal,
     error::Error,
-    model::{State, TenantId, Topic, TopicPattern, Webhook, WebhookId},
+    model::{Signature, State, TenantId, Topic, TopicPattern, Webhook, WebhookId},
     operation::{Asked, Change, Draft, Outcome, PageRequest, Selector},
     ports::Ports,
     webhooks,
@@ -42,7 +42,10 @@ impl Keeper {
         let url = format!("https://hooks.example.com/{}/{number:08x}", self.tenant);
         let topic =
             if all && dialect == "v1" { TopicPattern::All } else { TopicPattern::One(self.topic.clone()) };
-        let draft = Draft { signed: dialect == "v1", ..Draft::new(dialect, url, vec![topic]) };
+        let draft = Draft {
+            signed: (dialect == "v1").then_some(Signature::Hmac),
+            ..Draft::new(dialect, url, vec![topic])
+        };
         match webhooks::create(ports, &Principal::operator(), &self.asked(), draft).await? {
             Outcome::WebhookCreated(webhook) => Ok(webhook.id),
             other => Err(Error::Internal(format!("{other:?}"))),

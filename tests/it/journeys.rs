@@ -1,5 +1,7 @@
 //! Longer ways, from an event to what became of it.
 
+mod authentication;
+mod client_certificates;
 mod crash;
 mod deliver;
 mod first_start;
@@ -11,3 +13,4 @@ mod restart;
 mod retry;
 mod secrets;
 mod tls;
+mod tokens;

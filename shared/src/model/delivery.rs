@@ -41,6 +41,8 @@ pub enum Failure {
     Status,
     /// The message could not be built from the event.
     Message,
+    /// There was no access token to send it with.
+    Token,
 }
 
 /// How long each phase of an exchange took, in microseconds; none: it did not come to that, or a kept
