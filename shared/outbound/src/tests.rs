@@ -24,6 +24,8 @@ use url::Url;
 
 use crate::{Outbound, Settings};
 
+mod hostile;
+
 /// A receiver on loopback that gives each connection to `serve`, with its number from 1 on.
 struct Receiver {
     url: Arc<Url>,
