@@ -166,6 +166,7 @@ fn needs(operation: &Operation) -> Option<(Scope, Option<&TenantId>)> {
         // What tokens open is judged by what is offered for them.
         Operation::CheckHealth
         | Operation::Describe(_)
+        | Operation::ListPublicKeys(..)
         | Operation::AskConsent(_)
         | Operation::SettleConsent(..)
         | Operation::IssueTokens(_) => return None,

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     announce::{News, announce},
+    authentication,
     dialect::{self, Dialect, Message, Posting},
     error::Error,
     health::{self, Admission},
@@ -167,10 +168,13 @@ fn outgoing(dialect: &dyn Dialect, posting: &Posting<'_>) -> Result<Outgoing, Er
     for header in &webhook.headers {
         let unsendable = |_| Error::Internal("a kept header that cannot be sent".into());
         let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|e| unsendable(e.to_string()))?;
-        let value = HeaderValue::from_str(&header.value).map_err(|e| unsendable(e.to_string()))?;
+        let mut value = HeaderValue::from_str(&header.value).map_err(|e| unsendable(e.to_string()))?;
+        value.set_sensitive(true);
         headers.insert(name, value);
     }
-    signing::sign(&mut headers, &posting.event.id, posting.now, &body, &webhook.secrets)?;
+    let token = authentication::of(webhook, &mut headers)?;
+    let signs = webhook.secrets.iter().chain(&webhook.key_pairs);
+    signing::sign(&mut headers, &posting.event.id, posting.now, &body, signs)?;
     let rules = InForce::new(dialect, &webhook.rules);
     let (mut timeout, connect_timeout) = (rules.timeout(), rules.connect_timeout());
     if posting.is_test {
@@ -179,7 +183,8 @@ fn outgoing(dialect: &dyn Dialect, posting: &Posting<'_>) -> Result<Outgoing, Er
     }
     let url =
         webhook.url.as_ref().ok_or_else(|| Error::Internal("a message to a webhook without a URL".into()))?;
-    Ok(Outgoing { url: url.shared(), headers, body, timeout, connect_timeout })
+    let (url, certificate) = (url.shared(), webhook.certificate.clone());
+    Ok(Outgoing { url, headers, body, timeout, connect_timeout, token, certificate })
 }
 
 /// Puts the attempt on record, and sees to the next one.

@@ -14,6 +14,7 @@ mod tiki;
 mod ultimate;
 mod ultimate_list;
 mod v1;
+mod v1_auth;
 mod v1_delivery;
 mod v1_events;
 mod v1_filters;

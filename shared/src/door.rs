@@ -9,7 +9,7 @@ use http::{
 
 use crate::{
     access::{self, Principal},
-    again,
+    again, authentication,
     bucket::Poured,
     catalogue::Catalogue,
     credentials, description,
@@ -190,6 +190,7 @@ async fn perform(ports: &Ports, principal: &Principal, operation: Operation) -> 
             polling::poll(ports, principal, &asked, &which, request).await
         }
         Operation::RotateSecret(asked, which) => webhooks::rotate(ports, principal, &asked, &which).await,
+        Operation::ListPublicKeys(webhook) => authentication::public_keys(ports, webhook).await,
         Operation::GrantCredentials { asked, id, secret } => {
             credentials::grant(ports, principal, &asked, id, secret).await
         }

@@ -105,6 +105,8 @@ pub fn host_is_private(url: &Url) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ipnet::IpNet;
+
     use super::*;
 
     /// Address, and whether it is forbidden: one line for each range, its edges, and each way of wrapping.
@@ -124,5 +126,47 @@ mod tests {
             judged += 1;
         }
         assert!(judged > 80, "{judged}");
+    }
+
+    /// The rows of a part of the document, by their cells.
+    fn rows(part: &str) -> Vec<Vec<&'static str>> {
+        const DOCUMENT: &str = include_str!("../../docs/ssrf.md");
+        let part = DOCUMENT.split("\n## ").find(|text| text.starts_with(part)).unwrap();
+        let lines = part.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+        lines.skip(2).map(|line| line.split(" | ").collect()).collect()
+    }
+
+    #[test]
+    fn every_range_is_in_the_document_and_every_row_of_it_is_refused() {
+        let ranges: Vec<IpNet> = rows("Ranges").iter().map(|row| row[0].parse().unwrap()).collect();
+        for range in &ranges {
+            for address in [range.network(), range.broadcast()] {
+                assert!(is_forbidden(address), "{address} of {range}");
+            }
+        }
+        for range in FORBIDDEN_V4.map(IpNet::V4).into_iter().chain(FORBIDDEN_V6.map(IpNet::V6)) {
+            assert!(ranges.contains(&range), "{range} is not in docs/ssrf.md");
+        }
+        assert!(ranges.len() >= 50);
+    }
+
+    #[test]
+    fn what_is_wrapped_is_judged_by_what_is_inside() {
+        let wrappings = rows("IPv4 within IPv6");
+        assert_eq!(wrappings.len(), 5);
+        for row in wrappings {
+            assert!(is_forbidden(row[1].parse().unwrap()), "{row:?}");
+            assert!(!is_forbidden(row[2].parse().unwrap()), "{row:?}");
+        }
+    }
+
+    #[test]
+    fn every_spelling_in_the_document_is_refused() {
+        let hosts = rows("Hosts");
+        assert!(hosts.len() > 30);
+        for row in hosts {
+            let url: Url = format!("https://{}/", row[0]).parse().unwrap();
+            assert!(host_is_private(&url), "{row:?}");
+        }
     }
 }

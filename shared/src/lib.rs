@@ -7,6 +7,7 @@
 //! - [`access`]: who asks, and whether they may; [`oauth`]: how a client gets tokens
 //! - [`door`]: a request from decoding to answer; [`tenants`], [`webhooks`], [`credentials`], [`filters`],
 //!   [`publish`], [`history`]: the use cases behind it
+//! - [`authentication`]: how a delivery proves itself; [`token`]: the tokens that it may take
 //! - [`deliver`]: one attempt; [`again`]: one that is asked for; [`sweep`]: what is due or stranded;
 //!   [`polling`]: events that their receiver fetches; [`announce`]: what happens to webhooks themselves;
 //!   [`telemetry`]: what is counted and timed
@@ -18,6 +19,7 @@
 pub mod access;
 pub mod again;
 pub mod announce;
+pub mod authentication;
 pub mod bucket;
 pub mod catalogue;
 pub mod credentials;
@@ -41,6 +43,7 @@ pub mod polling;
 pub mod ports;
 pub mod publish;
 pub mod retry;
+mod rotation;
 pub mod schema;
 pub mod sealing;
 pub mod signing;
@@ -48,6 +51,7 @@ pub mod sweep;
 pub mod telemetry;
 pub mod tenants;
 pub mod testing;
+pub mod token;
 pub mod topics;
 pub mod verdict;
 pub mod webhooks;

@@ -1,5 +1,6 @@
 //! The words of the field as types: parsed at the door, true ever after.
 
+mod auth;
 mod delivery;
 mod event;
 mod grant;
@@ -11,6 +12,7 @@ mod tenant;
 mod topic;
 mod webhook;
 
+pub use auth::{Auth, AuthStyle, BadCertificate, ClientCertificate, Signature, TokenSource, sendable};
 pub use delivery::{Attempt, Delivery, DeliveryState, Failure, Phases, Reply};
 pub use event::{
     Event, MAX_DEPTH, MAX_METADATA, MAX_METADATA_BYTES, MAX_PAYLOAD, Metadata, Payload, Payloads,
@@ -19,7 +21,7 @@ pub use grant::{Challenge, Code, Grant, RedirectUri};
 pub use health::{BREAKER, Health};
 pub use ids::{BadId, DeliveryId, EventId, KeyId, TenantId, WebhookId};
 pub use own_rules::{BadRule, OwnRules, Statuses};
-pub use secret::{Credentials, KeyHash, Secret, SigningSecret};
+pub use secret::{Credentials, KeyHash, PublicKey, Secret, SigningSecret};
 pub use tenant::{KeyRecord, Scope, Tenant};
 pub use topic::{Branch, CustomTopic, Topic, TopicPattern};
 pub use webhook::{Attributes, Format, Header, State, Tally, TargetUrl, Webhook};

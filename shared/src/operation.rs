@@ -11,9 +11,9 @@ use crate::{
     error::Error,
     filter::{Filter, Miss},
     model::{
-        Attempt, Attributes, CustomTopic, Delivery, DeliveryId, EventId, Format, Header, Health, KeyId,
-        KeyRecord, Metadata, OwnRules, Payload, Payloads, RedirectUri, Scope, Secret, Tenant, TenantId,
-        Topic, TopicPattern, Webhook, WebhookId,
+        Attempt, Attributes, Auth, ClientCertificate, CustomTopic, Delivery, DeliveryId, EventId, Format,
+        Header, Health, KeyId, KeyRecord, Metadata, OwnRules, Payload, Payloads, PublicKey, RedirectUri,
+        Scope, Secret, Signature, Tenant, TenantId, Topic, TopicPattern, Webhook, WebhookId,
     },
     oauth::{ConsentRequest, Decision, Question, Refusal, SentBack, TokenRequest, Tokens},
 };
@@ -83,8 +83,10 @@ pub enum Operation {
     SwitchWebhooks(Asked, Option<Topic>, bool),
     /// Delete a webhook.
     DeleteWebhook(Asked, Selector),
-    /// Give a webhook a new signing secret; the old one signs on for a while.
+    /// Give a webhook new signing secrets; the old ones sign on for a while.
     RotateSecret(Asked, Selector),
+    /// Tell what receivers verify a tenant's webhook's signatures with; none: it names no webhook.
+    ListPublicKeys(Option<(TenantId, WebhookId)>),
     /// Send a webhook a test event at once.
     SendTest(Asked, Selector, TestDraft),
     /// Tell how a webhook's receiver does.
@@ -128,7 +130,14 @@ pub enum Document {
 impl Operation {
     /// Whether nobody has to say who he is for it.
     pub fn is_open(&self) -> bool {
-        matches!(self, Self::CheckHealth | Self::Describe(_) | Self::AskConsent(_) | Self::SettleConsent(..))
+        matches!(
+            self,
+            Self::CheckHealth
+                | Self::Describe(_)
+                | Self::ListPublicKeys(..)
+                | Self::AskConsent(_)
+                | Self::SettleConsent(..)
+        )
     }
 }
 
@@ -213,8 +222,12 @@ pub struct Draft {
     pub active: bool,
     /// A secret of the client's own, for the dialect's own signature.
     pub secret: Option<Secret>,
-    /// Whether it gets a signing secret at once. Only for dialects that can show it to its owner.
-    pub signed: bool,
+    /// By what it is signed from the start. Only for dialects that can show the secret to its owner.
+    pub signed: Option<Signature>,
+    /// What its deliveries have in `Authorization`.
+    pub auth: Option<Auth>,
+    /// What its receiver may ask for in the TLS handshake.
+    pub certificate: Option<ClientCertificate>,
 }
 
 impl Draft {
@@ -232,7 +245,9 @@ impl Draft {
             rules: OwnRules::default(),
             active: true,
             secret: None,
-            signed: false,
+            signed: None,
+            auth: None,
+            certificate: None,
         }
     }
 }
@@ -284,6 +299,12 @@ pub struct Change {
     pub headers: Option<Vec<Header>>,
     /// What its owner says of its delivery, all of it.
     pub rules: Option<OwnRules>,
+    /// What its deliveries have in `Authorization`; `Some(None)`: what its dialect puts there.
+    pub auth: Option<Option<Auth>>,
+    /// What its receiver may ask for in the TLS handshake; `Some(None)` takes it away.
+    pub certificate: Option<Option<ClientCertificate>>,
+    /// By what it is signed: what signs it now goes on for a while.
+    pub signature: Option<Signature>,
     /// Whether it gets deliveries: true resumes it, false pauses it.
     pub active: Option<bool>,
 }
@@ -434,6 +455,8 @@ pub enum Outcome {
     Webhooks(Page<Webhook>),
     /// A new signing secret, shown now.
     SecretRotated(Webhook),
+    /// What signatures are verified with.
+    PublicKeys(Vec<PublicKey>),
     /// How a receiver does.
     Health(Health),
     /// So many deliveries are parked, or at least [`COUNTED`](crate::parked::COUNTED).

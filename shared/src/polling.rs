@@ -95,7 +95,8 @@ fn hand_out(
         now,
     };
     let mut message = dialect.message(&posting)?;
-    signing::sign(&mut message.headers, &event.id, now, &message.body, &target.webhook.secrets)?;
+    let signs = target.webhook.secrets.iter().chain(&target.webhook.key_pairs);
+    signing::sign(&mut message.headers, &event.id, now, &message.body, signs)?;
     Ok(HandedOut {
         delivery: delivery.id,
         event: event.id.clone(),

@@ -19,8 +19,8 @@ use crate::{
     filter::Filter,
     hint::Hint,
     model::{
-        Attempt, Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, Health, KeyHash, KeyId,
-        KeyRecord, State, Tally, Tenant, TenantId, Topic, Webhook, WebhookId,
+        Attempt, ClientCertificate, Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, Health,
+        KeyHash, KeyId, KeyRecord, State, Tally, Tenant, TenantId, TokenSource, Topic, Webhook, WebhookId,
     },
     operation::{Page, PageRequest},
     verdict::Exchange,
@@ -419,8 +419,8 @@ impl dyn Dice + '_ {
     }
 }
 
-/// A message on its way out.
-#[derive(Debug, Clone)]
+/// A message on its way out. It does not print: a request for a token has a secret in its body.
+#[derive(Clone)]
 pub struct Outgoing {
     /// Where to.
     pub url: Arc<Url>,
@@ -432,11 +432,16 @@ pub struct Outgoing {
     pub timeout: Duration,
     /// The part of it that connecting may take.
     pub connect_timeout: Duration,
+    /// Where its `Authorization: Bearer` is to be had; none: it has all that it needs.
+    pub token: Option<Arc<TokenSource>>,
+    /// What is shown to a receiver that asks for a certificate.
+    pub certificate: Option<ClientCertificate>,
 }
 
 /// The way out: never to a place that it must not reach.
 #[async_trait]
 pub trait Post: Send + Sync {
-    /// Sends one POST and reads what is kept of the answer.
+    /// Sends one POST and reads what is kept of the answer. A token is got when there is none, or its time is nearly
+    /// over; if the answer is 401, once more, and the message is sent again: all within the deadline.
     async fn post(&self, message: Outgoing) -> Exchange;
 }

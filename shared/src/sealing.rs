@@ -2,14 +2,16 @@
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, RandomizedNonceKey};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
     error::Error,
-    model::{Credentials, Secret, SigningSecret},
+    model::{Credentials, Secret, Webhook},
 };
+use webhook::PlainWebhook;
+
+mod webhook;
 
 /// Bytes of a data key.
 pub const KEY_LENGTH: usize = 32;
@@ -31,21 +33,15 @@ impl SealingKey {
             .map_err(|_| Error::Internal("a data key must be 32 bytes long".into()))
     }
 
-    /// Seals a webhook's signing secrets.
-    pub fn seal_secrets(&self, webhook: &str, secrets: &[SigningSecret]) -> Result<String, Error> {
-        let plain: Vec<_> =
-            secrets.iter().map(|s| PlainSecret { key: s.key.reveal(), until: s.retires_at }).collect();
-        self.seal(webhook, &plain)
+    /// Seals what of a webhook is not in its JSON.
+    pub fn seal_webhook(&self, webhook: &Webhook) -> Result<String, Error> {
+        self.seal(&webhook.id.to_string(), &PlainWebhook::of(webhook))
     }
 
-    /// Opens them.
-    pub fn open_secrets(&self, webhook: &str, sealed: &str) -> Result<Vec<SigningSecret>, Error> {
-        let plain = self.open(webhook, sealed)?;
-        let secrets: Vec<PlainSecret<'_>> = serde_json::from_slice(&plain).map_err(unreadable)?;
-        Ok(secrets
-            .into_iter()
-            .map(|s| SigningSecret { key: Secret::new(s.key), retires_at: s.until })
-            .collect())
+    /// Puts into a webhook what was sealed of it.
+    pub fn open_webhook(&self, webhook: &mut Webhook, sealed: &str) -> Result<(), Error> {
+        let plain = self.open(&webhook.id.to_string(), sealed)?;
+        serde_json::from_slice::<PlainWebhook<'_>>(&plain).map_err(unreadable)?.put_into(webhook)
     }
 
     /// Seals what a tenant granted.
@@ -88,13 +84,6 @@ fn unreadable(error: serde_json::Error) -> Error {
 }
 
 #[derive(Serialize, Deserialize)]
-struct PlainSecret<'a> {
-    key: &'a str,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    until: Option<Timestamp>,
-}
-
-#[derive(Serialize, Deserialize)]
 struct PlainCredentials<'a> {
     #[serde(borrow)]
     id: std::borrow::Cow<'a, str>,
@@ -109,16 +98,12 @@ mod tests {
     #[test]
     fn what_is_sealed_opens_for_its_owner_only() {
         let key = SealingKey::new(&[7; KEY_LENGTH]).unwrap();
-        let secrets = vec![SigningSecret::generate(&[1; 24])];
-        let sealed = key.seal_secrets("wh_1", &secrets).unwrap();
-        assert_eq!(key.open_secrets("wh_1", &sealed).unwrap(), secrets);
-        assert!(key.open_secrets("wh_2", &sealed).is_err());
-        assert!(SealingKey::new(&[8; KEY_LENGTH]).unwrap().open_secrets("wh_1", &sealed).is_err());
-        assert_ne!(key.seal_secrets("wh_1", &secrets).unwrap(), sealed, "a nonce is used once");
-
         let granted = Credentials { id: "ü\"".into(), secret: Secret::new("a\\b\"") };
         let sealed = key.seal_credentials("acme", &granted).unwrap();
         assert_eq!(key.open_credentials("acme", &sealed).unwrap(), granted);
+        assert!(key.open_credentials("other", &sealed).is_err());
+        assert!(SealingKey::new(&[8; KEY_LENGTH]).unwrap().open_credentials("acme", &sealed).is_err());
+        assert_ne!(key.seal_credentials("acme", &granted).unwrap(), sealed, "a nonce is used once");
         for bad in ["", "AAAA", "!"] {
             assert!(key.open_credentials("acme", bad).is_err());
         }

@@ -1,6 +1,9 @@
 //! Signatures by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{
+    hmac,
+    signature::{Ed25519KeyPair, Signature},
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
@@ -15,22 +18,26 @@ const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
-/// Adds the three headers. Every secret that has not retired signs, so that a receiver may change over in its
-/// own time; without a secret there is no signature, but the id is there for its idempotency.
-pub fn sign(
+/// Adds the three headers. Every secret and key pair that has not retired signs, so that a receiver may change over
+/// in its own time; without one there is no signature, but the id is there for its idempotency.
+pub fn sign<'a>(
     headers: &mut HeaderMap,
     id: &EventId,
     now: Timestamp,
     body: &[u8],
-    secrets: &[SigningSecret],
+    secrets: impl IntoIterator<Item = &'a SigningSecret>,
 ) -> Result<(), Error> {
     let mut signatures = String::new();
-    for secret in secrets.iter().filter(|secret| secret.is_standard() && secret.signs_at(now)) {
-        if !signatures.is_empty() {
-            signatures.push(' ');
+    for secret in secrets.into_iter().filter(|secret| secret.signs_at(now)) {
+        let written = secret.key.reveal();
+        let before = if signatures.is_empty() { "" } else { " " };
+        if let Some(key) = written.strip_prefix("whsec_") {
+            signatures.extend([before, "v1,"]);
+            STANDARD.encode_string(symmetric(key, id, now, body)?, &mut signatures);
+        } else if let Some(seed) = written.strip_prefix("whsk_") {
+            signatures.extend([before, "v1a,"]);
+            STANDARD.encode_string(asymmetric(seed, id, now, body)?, &mut signatures);
         }
-        signatures.push_str("v1,");
-        STANDARD.encode_string(signature(&secret.key, id, now, body)?, &mut signatures);
     }
     let value = |text: &str| {
         HeaderValue::from_str(text).map_err(|_| Error::Internal("a header that cannot be sent".into()))
@@ -50,11 +57,10 @@ pub fn hmac_base64(key: &Secret, body: &[u8]) -> String {
 }
 
 /// HMAC-SHA256 over the id, the time and the body, with a point between each two.
-fn signature(secret: &Secret, id: &EventId, now: Timestamp, body: &[u8]) -> Result<hmac::Tag, Error> {
-    let written = secret.reveal().strip_prefix("whsec_").unwrap_or_default();
-    let key = STANDARD.decode(written).map(Zeroizing::new).unwrap_or_default();
+fn symmetric(key: &str, id: &EventId, now: Timestamp, body: &[u8]) -> Result<hmac::Tag, Error> {
+    let key = STANDARD.decode(key).map(Zeroizing::new).unwrap_or_default();
     if key.is_empty() {
-        return Err(Error::Internal("a signing secret is not in the specification's form".into()));
+        return Err(malformed());
     }
     let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &key));
     for part in [id.as_str().as_bytes(), b".", now.as_second().to_string().as_bytes(), b".", body] {
@@ -63,8 +69,22 @@ fn signature(secret: &Secret, id: &EventId, now: Timestamp, body: &[u8]) -> Resu
     Ok(context.sign())
 }
 
+/// Ed25519 (RFC 8032) over the same; it needs all of it in one piece.
+fn asymmetric(seed: &str, id: &EventId, now: Timestamp, body: &[u8]) -> Result<Signature, Error> {
+    let seed = STANDARD.decode(seed).map(Zeroizing::new).unwrap_or_default();
+    let pair = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(|_| malformed())?;
+    let head = format!("{}.{}.", id.as_str(), now.as_second());
+    Ok(pair.sign(&[head.as_bytes(), body].concat()))
+}
+
+fn malformed() -> Error {
+    Error::Internal("a signing secret is not in the specification's form".into())
+}
+
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+
     use super::*;
     use crate::model::Secret;
 
@@ -76,7 +96,7 @@ mod tests {
         let retired = SigningSecret { key: key.clone(), retires_at: Some(now) };
         let current = SigningSecret { key, retires_at: None };
         let mut headers = HeaderMap::new();
-        sign(&mut headers, &id, now, br#"{"test": 2432232314}"#, &[current, retired]).unwrap();
+        sign(&mut headers, &id, now, br#"{"test": 2432232314}"#, [&current, &retired]).unwrap();
         assert_eq!(headers[SIGNATURE], "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
         assert_eq!(headers[TIMESTAMP], "1614265330");
     }
@@ -92,8 +112,7 @@ mod tests {
         for body in ["", "{}", "{\"name\":\"Trà Đá\"}", &"x".repeat(300_000)] {
             let mut headers = HeaderMap::new();
             let now = Timestamp::try_from(std::time::SystemTime::now()).unwrap();
-            sign(&mut headers, &"e-1".parse().unwrap(), now, body.as_bytes(), std::slice::from_ref(&secret))
-                .unwrap();
+            sign(&mut headers, &"e-1".parse().unwrap(), now, body.as_bytes(), [&secret]).unwrap();
             verifier.verify(body.as_bytes(), &headers).unwrap();
             assert!(verifier.verify(b"another", &headers).is_err());
         }
@@ -101,10 +120,10 @@ mod tests {
 
     #[test]
     fn a_secret_that_is_not_one_signs_nothing() {
-        for bad in ["whsec_", "whsec_!"] {
+        for bad in ["whsec_", "whsec_!", "whsk_", "whsk_!", "whsk_AAAA"] {
             let secret = SigningSecret { key: Secret::new(bad), retires_at: None };
             let id = "e-1".parse().unwrap();
-            let signed = sign(&mut HeaderMap::new(), &id, Timestamp::UNIX_EPOCH, b"{}", &[secret]);
+            let signed = sign(&mut HeaderMap::new(), &id, Timestamp::UNIX_EPOCH, b"{}", [&secret]);
             assert!(signed.is_err(), "{bad:?}");
         }
     }
@@ -117,8 +136,24 @@ mod tests {
             ..SigningSecret::generate(&[1; 24])
         };
         let mut headers = HeaderMap::new();
-        sign(&mut headers, &"e".parse().unwrap(), now, b"{}", &[SigningSecret::generate(&[2; 24]), old])
+        sign(&mut headers, &"e".parse().unwrap(), now, b"{}", [&SigningSecret::generate(&[2; 24]), &old])
             .unwrap();
         assert_eq!(headers[SIGNATURE].to_str().unwrap().split(' ').count(), 2);
+    }
+
+    #[test]
+    fn key_pairs_sign_what_secrets_sign() {
+        let (secret, pair) = (SigningSecret::generate(&[1; 24]), SigningSecret::generate_key_pair(&[7; 32]));
+        let id = "e-1".parse().unwrap();
+        let mut headers = HeaderMap::new();
+        sign(&mut headers, &id, Timestamp::from_second(1_614_265_330).unwrap(), b"{}", [&secret, &pair])
+            .unwrap();
+        let (symmetric, asymmetric) = headers[SIGNATURE].to_str().unwrap().split_once(' ').unwrap();
+        assert!(symmetric.starts_with("v1,"));
+        let signature = STANDARD.decode(asymmetric.strip_prefix("v1a,").unwrap()).unwrap();
+        let public = STANDARD.decode(&pair.public_key().unwrap().standard()["whpk_".len()..]).unwrap();
+        let key = UnparsedPublicKey::new(&ED25519, public);
+        key.verify(b"e-1.1614265330.{}", &signature).unwrap();
+        assert!(key.verify(b"e-1.1614265331.{}", &signature).is_err());
     }
 }

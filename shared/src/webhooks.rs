@@ -7,21 +7,22 @@ use jiff::SignedDuration;
 use crate::{
     access::Principal,
     announce::{News, announce},
+    authentication,
     dialect::{self, Dialect},
     error::Error,
     in_force,
     model::{
-        Header, SigningSecret, State, Tally, TargetUrl, TenantId, Topic, TopicPattern, Webhook, WebhookId,
+        Header, Signature, SigningSecret, State, Tally, TargetUrl, TenantId, Topic, TopicPattern, Webhook,
+        WebhookId,
     },
     operation::{Asked, Change, Draft, Outcome, PageRequest, Selector},
     parked,
     ports::{Added, Ports},
+    rotation::{self, Fresh},
 };
 
-/// How long a rotated secret signs beside its successor.
-const OVERLAP: SignedDuration = SignedDuration::from_hours(24);
-/// Random bytes of a signing secret (Standard Webhooks: 24 to 64).
-const SECRET_LENGTH: usize = 32;
+/// Bytes of all headers together: a `DynamoDB` item is at most 400 KB, and receivers take less.
+const MAX_HEADERS: usize = 64 * 1024;
 /// How often a change is tried anew when somebody else changes the same webhook.
 const TRIES: usize = 5;
 
@@ -36,9 +37,14 @@ pub async fn create(
     let now = ports.clock.now();
     let mut secrets: Vec<_> =
         draft.secret.into_iter().map(|key| SigningSecret { key, retires_at: None }).collect();
-    if draft.signed {
-        secrets.push(new_secret(ports));
+    let (mut key_pairs, fresh) = (Vec::new(), Fresh::new(ports));
+    if draft.signed.is_some_and(Signature::is_symmetric) {
+        secrets.push(fresh.secret);
     }
+    if draft.signed.is_some_and(Signature::is_asymmetric) {
+        key_pairs.push(fresh.key_pair);
+    }
+    authentication::admit(ports, draft.auth.as_ref(), draft.certificate.as_ref())?;
     let (url, state) = match &draft.url {
         None => (None, State::Polled),
         Some(url) if draft.active => (Some(target(ports, url)?), State::Active),
@@ -58,7 +64,10 @@ pub async fn create(
         headers: distinct(draft.headers)?,
         rules: draft.rules,
         state,
+        auth: draft.auth,
+        certificate: draft.certificate,
         secrets,
+        key_pairs,
         tally: Tally::default(),
         created_at: now,
         updated_at: now,
@@ -154,6 +163,9 @@ pub async fn update(
         let webhook = find(ports, &tenant, asked, which).await?;
         in_force::check(dialect::named(&webhook.dialect)?, rules)?;
     }
+    let (auth, certificate) = (change.auth.as_ref(), change.certificate.as_ref());
+    authentication::admit(ports, auth.and_then(Option::as_ref), certificate.and_then(Option::as_ref))?;
+    let (now, fresh) = (ports.clock.now(), Fresh::new(ports));
     if change.topics.is_some() || url.is_some() || headers.is_some() || change.active.is_some() {
         let mut webhook = find(ports, &tenant, asked, which).await?;
         refuse_to_send(&webhook, &change)?;
@@ -195,11 +207,23 @@ pub async fn update(
         if let Some(rules) = &change.rules {
             webhook.rules.clone_from(rules);
         }
+        if let Some(auth) = auth {
+            webhook.auth.clone_from(auth);
+        }
+        if let Some(certificate) = certificate {
+            webhook.certificate.clone_from(certificate);
+        }
+        if let Some(signature) = change.signature {
+            rotation::turn_to(webhook, signature, &fresh, now);
+        }
         if let Some(active) = change.active {
             turn(webhook, active);
         }
     });
-    tallied(ports, asked, changed.await?).await.map(Outcome::Webhook)
+    let changed = tallied(ports, asked, changed.await?).await?;
+    // A secret that is new is shown, for there is no other time.
+    let is_new = changed.secrets.first() == Some(&fresh.secret);
+    Ok(if is_new { Outcome::SecretRotated(changed) } else { Outcome::Webhook(changed) })
 }
 
 /// Resumes or pauses the webhooks of a topic, or all.
@@ -270,7 +294,7 @@ pub async fn delete(
     }
 }
 
-/// Gives a webhook a new signing secret; the one it had signs beside it for a day.
+/// Gives a webhook a new signing secret, or a key pair, or of each what it has; the one it had signs beside it for a day.
 pub async fn rotate(
     ports: &Ports,
     principal: &Principal,
@@ -278,16 +302,8 @@ pub async fn rotate(
     which: &Selector,
 ) -> Result<Outcome, Error> {
     let tenant = principal.tenant_for(asked.tenant.as_ref())?;
-    let now = ports.clock.now();
-    let secret = new_secret(ports);
-    let rotated = edit(ports, &tenant, asked, which, |webhook| {
-        // The newest predecessor alone overlaps: a receiver knows two secrets at most.
-        webhook.secrets.truncate(1);
-        for old in &mut webhook.secrets {
-            old.retires_at = Some(now + OVERLAP);
-        }
-        webhook.secrets.insert(0, secret.clone());
-    });
+    let (now, fresh) = (ports.clock.now(), Fresh::new(ports));
+    let rotated = edit(ports, &tenant, asked, which, |webhook| rotation::rotate(webhook, &fresh, now));
     rotated.await.map(Outcome::SecretRotated)
 }
 
@@ -364,11 +380,12 @@ pub(crate) fn target(ports: &Ports, url: &str) -> Result<TargetUrl, Error> {
 
 fn distinct(headers: Vec<Header>) -> Result<Vec<Header>, Error> {
     let twice = headers.iter().enumerate().any(|(i, a)| headers[..i].iter().any(|b| a.name == b.name));
-    if twice { Err(Error::invalid("headers", "names a header twice")) } else { Ok(headers) }
-}
-
-fn new_secret(ports: &Ports) -> SigningSecret {
-    let mut random = zeroize::Zeroizing::new([0; SECRET_LENGTH]);
-    ports.dice.fill(&mut *random);
-    SigningSecret::generate(&*random)
+    let length: usize = headers.iter().map(|header| header.name.len() + header.value.len()).sum();
+    match (twice, length) {
+        (true, _) => Err(Error::invalid("headers", "names a header twice")),
+        (_, length) if length > MAX_HEADERS => {
+            Err(Error::invalid("headers", "must be at most 64 KiB long together"))
+        }
+        _ => Ok(headers),
+    }
 }

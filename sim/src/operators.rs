@@ -6,7 +6,7 @@ use postrider::{
     access::Principal,
     again,
     error::Error,
-    model::{OwnRules, State, Statuses, TenantId, Topic, TopicPattern, Webhook, WebhookId},
+    model::{OwnRules, Signature, State, Statuses, TenantId, Topic, TopicPattern, Webhook, WebhookId},
     operation::{Asked, Change, Draft, Outcome, PageRequest, Selector},
     ports::Ports,
     webhooks,
@@ -43,7 +43,8 @@ impl Keeper {
         let url = format!("https://hooks.example.com/{}/{number:08x}", self.tenant);
         let topic =
             if all && dialect == "v1" { TopicPattern::All } else { TopicPattern::One(self.topic.clone()) };
-        let draft = Draft { signed: dialect == "v1", rules, ..Draft::new(dialect, url, vec![topic]) };
+        let signed = (dialect == "v1").then_some(Signature::Hmac);
+        let draft = Draft { signed, rules, ..Draft::new(dialect, url, vec![topic]) };
         match webhooks::create(ports, &Principal::operator(), &self.asked(), draft).await? {
             Outcome::WebhookCreated(webhook) => Ok(webhook.id),
             other => Err(Error::Internal(format!("{other:?}"))),

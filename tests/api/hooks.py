@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import subprocess
 import urllib.request
 
 import schemathesis
@@ -19,6 +20,15 @@ schemathesis.openapi.format(
     st.tuples(st.sampled_from([f"{BASE}/inspect", "http://receiver.test", "https://receiver.test"]), letters).map("/".join),
 )
 schemathesis.openapi.format("redirect-uri", letters.map("https://receiver.test/{}".format))
+# A certificate and a key that belong together.
+PEM = subprocess.run(
+    ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=client", "-keyout", "-"],
+    check=True, capture_output=True, text=True,
+).stdout.strip()
+KEY_END = "-----END PRIVATE KEY-----\n"
+PRIVATE_KEY, CERTIFICATE = PEM.split(KEY_END)
+schemathesis.openapi.format("private-key", st.just(PRIVATE_KEY + KEY_END))
+schemathesis.openapi.format("certificate", st.just(CERTIFICATE))
 # To clients a cursor is opaque.
 schemathesis.openapi.format(
     "cursor", letters.map(lambda text: base64.urlsafe_b64encode(text.encode()).decode().rstrip("="))

@@ -18,6 +18,7 @@ mod queue;
 mod reopen;
 mod restart;
 pub(crate) mod samples;
+mod secrets;
 mod stranded;
 mod tenants;
 mod topics;

@@ -8,4 +8,4 @@ mod shipstream;
 mod tiki;
 mod together;
 mod ultimate;
-mod verifiers;
+pub(crate) mod verifiers;

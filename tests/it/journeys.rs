@@ -1,6 +1,8 @@
 //! Longer ways, from an event to what became of it.
 
 mod announce;
+mod authentication;
+mod client_certificates;
 mod crash;
 mod deliver;
 mod faults;
@@ -16,3 +18,4 @@ mod retry;
 mod secrets;
 mod telemetry;
 mod tls;
+mod tokens;

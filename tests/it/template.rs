@@ -115,6 +115,7 @@ fn what_the_dialects_serve_is_in_the_template() {
         .chain(paths(&others, 4))
         .chain(paths(&wordpress, 6))
         .chain(paths(&oauth, 3))
+        .chain(paths(&[".well-known", "jwks.json"], 2))
         .chain(rpc)
     {
         for method in METHODS.iter().filter(|method| is_served(method, &path)) {
@@ -161,9 +162,12 @@ async fn what_the_template_names_is_served() {
         let answer = tenant.client.anonymous().send(method.clone(), &path, body).await;
         // JSON-RPC tells in its body.
         let expected = match path.as_str() {
-            "/v1/health" | "/openapi.json" | "/openrpc.json" | "/api/jsonrpc" | "/api/jsonrpc/" => {
-                StatusCode::OK
-            }
+            "/v1/health"
+            | "/openapi.json"
+            | "/openrpc.json"
+            | "/.well-known/jwks.json"
+            | "/api/jsonrpc"
+            | "/api/jsonrpc/" => StatusCode::OK,
             // Whoever asks whom is wrong here, not who asks us.
             "/oauth/authorize" | "/sc/oauth2/auth" => StatusCode::BAD_REQUEST,
             _ => StatusCode::UNAUTHORIZED,

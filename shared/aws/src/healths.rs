@@ -35,12 +35,7 @@ pub(crate) fn health(item: &Item) -> Result<Health, Error> {
 }
 
 impl Engine {
-    fn health_update(
-        &self,
-        tenant: &TenantId,
-        webhook: WebhookId,
-        mark: &Mark,
-    ) -> UpdateItemFluentBuilder {
+    fn health_update(&self, tenant: &TenantId, webhook: WebhookId, mark: &Mark) -> UpdateItemFluentBuilder {
         let update = self.0.db.update_item().table_name(&self.0.settings.webhooks_table);
         update
             .set_key(Some(health_key(tenant, webhook)))

@@ -35,7 +35,7 @@ fn body(webhook: &Webhook) -> Result<String, Error> {
     serde_json::to_string(webhook).map_err(|_| odd("webhook"))
 }
 
-/// A webhook whose secrets are still sealed.
+/// A webhook of which what may be secret is still sealed.
 fn sealed(item: &Item) -> Result<Webhook, Error> {
     serde_json::from_str(item.text("body")?).map_err(|_| odd("webhook"))
 }
@@ -43,14 +43,12 @@ fn sealed(item: &Item) -> Result<Webhook, Error> {
 impl Engine {
     async fn unseal(&self, item: &Item) -> Result<Webhook, Error> {
         let mut webhook = sealed(item)?;
-        let secrets =
-            self.0.sealer.key().await?.open_secrets(&webhook.id.to_string(), item.text("secrets")?)?;
-        webhook.secrets = secrets;
+        self.0.sealer.key().await?.open_webhook(&mut webhook, item.text("secrets")?)?;
         Ok(webhook)
     }
 
     async fn seal(&self, webhook: &Webhook) -> Result<String, Error> {
-        self.0.sealer.key().await?.seal_secrets(&webhook.id.to_string(), &webhook.secrets)
+        self.0.sealer.key().await?.seal_webhook(webhook)
     }
 
     /// One try; none: the tenant changed meanwhile.

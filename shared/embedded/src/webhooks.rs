@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::{Engine, rows};
 
-/// A webhook as it lies in its row, its secrets still sealed.
+/// A webhook as it lies in its row, what may be secret of it still sealed.
 struct Kept {
     webhook: Webhook,
     secrets: String,
@@ -90,12 +90,12 @@ impl Engine {
 
     fn unseal(&self, kept: Kept) -> Result<Webhook, Error> {
         let Kept { mut webhook, secrets } = kept;
-        webhook.secrets = self.0.sealing.open_secrets(&webhook.id.to_string(), &secrets)?;
+        self.0.sealing.open_webhook(&mut webhook, &secrets)?;
         Ok(webhook)
     }
 
     fn seal(&self, webhook: &Webhook) -> Result<String, Error> {
-        self.0.sealing.seal_secrets(&webhook.id.to_string(), &webhook.secrets)
+        self.0.sealing.seal_webhook(webhook)
     }
 }
 

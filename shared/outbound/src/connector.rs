@@ -1,6 +1,7 @@
 //! Opening a connection: resolve, judge, dial what was judged, shake hands; each phase timed.
 
 use std::{
+    borrow::Cow,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -11,8 +12,13 @@ use std::{
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use postrider::model::{Failure, Phases};
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use postrider::model::{ClientCertificate, Failure, Phases};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::ServerName,
+    sign::SingleCertAndKey,
+};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use url::Url;
@@ -40,25 +46,42 @@ pub(crate) fn micros(time: Duration) -> u64 {
 pub(crate) struct Connector {
     resolver: Resolver,
     tls: TlsConnector,
+    provider: Arc<CryptoProvider>,
+    roots: Arc<RootCertStore>,
 }
 
 impl Connector {
     pub(crate) fn new(resolver: Resolver, roots: RootCertStore) -> Result<Self, rustls::Error> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        let (provider, roots) = (Arc::new(aws_lc_rs::default_provider()), Arc::new(roots));
+        let config = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
+            .with_root_certificates(roots.clone())
             .with_no_client_auth();
-        Ok(Self { resolver, tls: TlsConnector::from(Arc::new(config)) })
+        Ok(Self { resolver, tls: TlsConnector::from(Arc::new(config)), provider, roots })
+    }
+
+    /// What shakes hands: with a certificate, one of its own, so that no session is resumed which another's opened.
+    fn tls(&self, certificate: Option<&ClientCertificate>) -> Result<Cow<'_, TlsConnector>, rustls::Error> {
+        let Some(certificate) = certificate else { return Ok(Cow::Borrowed(&self.tls)) };
+        let shown = SingleCertAndKey::from(certificate.certified());
+        let config = ClientConfig::builder_with_provider(self.provider.clone())
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(self.roots.clone())
+            .with_client_cert_resolver(Arc::new(shown));
+        Ok(Cow::Owned(TlsConnector::from(Arc::new(config))))
     }
 
     /// Opens a connection to where a URL points, and notes how long each phase took, as far as it came.
     pub(crate) async fn open(
         &self,
         url: &Url,
+        certificate: Option<&ClientCertificate>,
         connect_timeout: Duration,
         phases: &mut Phases,
     ) -> Result<Connection, DialError> {
+        if certificate.is_some() && url.scheme() != "https" {
+            return Err(DialError::new(Failure::Tls, "a client certificate can be shown over https alone"));
+        }
         let host = url.host_str().ok_or_else(|| DialError::new(Failure::Dns, "the URL has no host"))?;
         let port = url.port_or_known_default().unwrap_or(443);
         let began = Instant::now();
@@ -70,7 +93,7 @@ impl Connector {
         let (tcp, address) = connected?;
         let stream = if url.scheme() == "https" {
             let began = Instant::now();
-            let tls = self.shake_hands(host, tcp).await;
+            let tls = self.shake_hands(host, certificate, tcp).await;
             phases.tls_us = Some(micros(began.elapsed()));
             Stream::Tls(Box::new(TokioIo::new(tls?)))
         } else {
@@ -80,11 +103,18 @@ impl Connector {
         started.map_err(|error| DialError::new(Failure::Protocol, format!("starting HTTP: {error}")))
     }
 
-    async fn shake_hands(&self, host: &str, tcp: TcpStream) -> Result<TlsStream<TcpStream>, DialError> {
+    async fn shake_hands(
+        &self,
+        host: &str,
+        certificate: Option<&ClientCertificate>,
+        tcp: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, DialError> {
         let literal = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(literal)
             .map_err(|_| DialError::new(Failure::Tls, "the host's name cannot be in a certificate"))?;
-        let tls = self.tls.connect(name, tcp).await;
+        let tls = self.tls(certificate);
+        let tls = tls.map_err(|error| DialError::new(Failure::Tls, format!("setting up TLS: {error}")))?;
+        let tls = tls.connect(name, tcp).await;
         tls.map_err(|error| DialError::new(Failure::Tls, format!("TLS handshake: {error}")))
     }
 }

@@ -9,6 +9,7 @@ mod connector;
 mod pool;
 mod post;
 mod resolve;
+mod tokens;
 mod trust;
 
 pub use post::{Outbound, Settings};

@@ -1,34 +1,39 @@
 //! One POST: one deadline over all of it, no redirects, and no more of the answer than is kept.
 
-use std::{error::Error as _, net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, error::Error as _, net::SocketAddr, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Request, Response, Uri,
-    header::{ACCEPT, HOST, RETRY_AFTER, USER_AGENT},
+    HeaderMap, HeaderValue, Method, Request, Response, Uri,
+    header::{ACCEPT, AUTHORIZATION, HOST, RETRY_AFTER, USER_AGENT},
 };
 use http_body_util::Full;
 use hyper::body::Incoming;
 use postrider::{
     error::Error,
-    model::{Failure, Phases, Reply},
+    model::{Failure, Phases, Reply, TokenSource},
     ports::{Outgoing, Post},
+    token::{self, Token},
     verdict::{Answer, Broken, Exchange},
 };
-use tokio::time::{Instant, timeout_at};
-use url::{Position, Url};
+use tokio::time::{Instant, timeout, timeout_at};
+use url::Position;
 
 use crate::{
     connection::Connection,
     connector::{Connector, DialError, micros},
     pool::Pool,
     resolve::{LocalName, Resolver},
+    tokens::Tokens,
     trust::Authorities,
 };
 
 /// How much of an answer's body is kept.
 const KEPT: usize = 16 * 1024;
+
+/// From what length on a header's value is taken for a secret: what is shorter may be in any text.
+const SECRET: usize = 8;
 
 /// What the operator decided about the way out.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +50,7 @@ pub struct Settings {
 pub struct Outbound {
     connector: Connector,
     pool: Arc<Pool>,
+    tokens: Tokens,
 }
 
 impl std::fmt::Debug for Outbound {
@@ -76,18 +82,47 @@ impl Outbound {
         let no_tls = |error| Error::Internal(format!("setting up TLS: {error}"));
         let roots = settings.authorities.with_public().map_err(no_tls)?;
         let connector = Connector::new(resolver, roots).map_err(no_tls)?;
-        Ok(Self { connector, pool: Arc::default() })
+        Ok(Self { connector, pool: Arc::default(), tokens: Tokens::default() })
+    }
+
+    /// With a token, if the message takes one: should the receiver not know it any more, with another.
+    async fn authenticated(&self, message: &mut Outgoing, seen: &mut Seen) -> Result<Answer, Broken> {
+        let Some(source) = message.token.clone() else { return self.exchange(message, seen).await };
+        let token = self.tokens.get(&source, self.fetch(&source, message)).await?;
+        message.headers.insert(AUTHORIZATION, token.authorization().clone());
+        let answer = self.exchange(message, seen).await?;
+        if answer.reply.status != 401 {
+            return Ok(answer);
+        }
+        self.tokens.forget(&source, &token);
+        let token = self.tokens.get(&source, self.fetch(&source, message)).await?;
+        message.headers.insert(AUTHORIZATION, token.authorization().clone());
+        self.exchange(message, seen).await
+    }
+
+    /// Gets a token, by the same guarded way. It may take half of the message's time.
+    async fn fetch(&self, source: &TokenSource, message: &Outgoing) -> Result<Token, Broken> {
+        let within = message.timeout / 2;
+        let broken =
+            |detail| Broken { failure: Failure::Token, detail: format!("no access token: {detail}") };
+        let asked = token::request(source, within, message.connect_timeout);
+        let asked = asked.map_err(|error| broken(error.to_string()))?;
+        let answer = timeout(within, self.exchange(&asked, &mut Seen::default())).await;
+        let late = |_| broken(format!("no whole answer from the token endpoint within {within:?}"));
+        let answer = answer.map_err(late)?.map_err(|why| broken(why.detail))?;
+        token::read(&answer.reply).map_err(broken)
     }
 
     async fn exchange(&self, message: &Outgoing, seen: &mut Seen) -> Result<Answer, Broken> {
-        if let Some(kept) = self.pool.take(place(&message.url)) {
+        if let Some(kept) = self.pool.take(&place(message)) {
             match self.send(kept, message, seen).await {
                 Err(Lost { unanswered: true, .. }) => {}
                 Err(Lost { broken, .. }) => return Err(broken),
                 Ok(answer) => return Ok(answer),
             }
         }
-        let opened = self.connector.open(&message.url, message.connect_timeout, &mut seen.phases).await;
+        let (certificate, within) = (message.certificate.as_ref(), message.connect_timeout);
+        let opened = self.connector.open(&message.url, certificate, within, &mut seen.phases).await;
         let opened = opened.map_err(|DialError { failure, detail }| Broken { failure, detail })?;
         self.send(opened, message, seen).await.map_err(|lost| lost.broken)
     }
@@ -112,15 +147,19 @@ impl Outbound {
         let reply = reply.map_err(|broken| Lost { broken, unanswered: false })?;
         // A body that goes on is left unread, and its connection with it.
         if !reply.truncated {
-            self.pool.keep(place(&message.url), connection);
+            self.pool.keep(&place(message), connection);
         }
         Ok(Answer { reply, retry_after })
     }
 }
 
-/// Scheme, host and port: for what a connection may be used again.
-fn place(url: &Url) -> &str {
-    &url[..Position::BeforePath]
+/// Scheme, host and port, and whose certificate was shown: for what a connection may be used again.
+fn place(message: &Outgoing) -> Cow<'_, str> {
+    let origin = &message.url[..Position::BeforePath];
+    match &message.certificate {
+        None => origin.into(),
+        Some(shown) => format!("{origin}#{:x?}", shown.fingerprint()).into(),
+    }
 }
 
 fn request(message: &Outgoing) -> Result<Request<Full<Bytes>>, Broken> {
@@ -164,6 +203,17 @@ async fn read(connection: &mut Connection, response: Response<Incoming>) -> Resu
     Ok(Reply { status, body: String::from_utf8_lossy(&kept).into_owned(), truncated })
 }
 
+/// Takes out of an answer what a receiver repeats of that by which we proved ourselves: answers are kept, and shown.
+fn forget_secrets(reply: &mut Reply, sent: &HeaderMap) {
+    for value in sent.values().filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok()) {
+        // Of `Authorization` what comes after the scheme.
+        let secret = value.split_once(' ').map_or(value, |(_, secret)| secret);
+        if secret.len() >= SECRET && reply.body.contains(secret) {
+            reply.body = reply.body.replace(secret, "[secret]");
+        }
+    }
+}
+
 fn words(error: &hyper::Error) -> String {
     if error.is_parse() {
         "what came back is not HTTP".into()
@@ -177,14 +227,18 @@ fn words(error: &hyper::Error) -> String {
 
 #[async_trait]
 impl Post for Outbound {
-    async fn post(&self, message: Outgoing) -> Exchange {
+    async fn post(&self, mut message: Outgoing) -> Exchange {
         let began = Instant::now();
         let mut seen = Seen::default();
-        let result = timeout_at(began + message.timeout, self.exchange(&message, &mut seen)).await;
-        let result = result.unwrap_or_else(|_| {
+        let deadline = began + message.timeout;
+        let result = timeout_at(deadline, self.authenticated(&mut message, &mut seen)).await;
+        let mut result = result.unwrap_or_else(|_| {
             let detail = format!("no whole answer within {} s", message.timeout.as_secs());
             Err(Broken { failure: Failure::Timeout, detail })
         });
+        if let Ok(answer) = &mut result {
+            forget_secrets(&mut answer.reply, &message.headers);
+        }
         let Seen { mut phases, address } = seen;
         phases.total_us = micros(began.elapsed());
         Exchange { phases, address: address.map(|address| address.to_string()), result }

@@ -24,6 +24,8 @@ use url::Url;
 
 use crate::{Outbound, Settings};
 
+mod hostile;
+
 /// A receiver on loopback that gives each connection to `serve`, with its number from 1 on.
 struct Receiver {
     url: Arc<Url>,
@@ -50,7 +52,8 @@ impl Receiver {
         let url = self.url.clone();
         let body = Bytes::from_static(b"hello");
         let (timeout, connect_timeout) = (Duration::from_secs(5), Duration::from_secs(5));
-        outbound.post(Outgoing { url, headers: HeaderMap::new(), body, timeout, connect_timeout }).await
+        let (headers, token, certificate) = (HeaderMap::new(), None, None);
+        outbound.post(Outgoing { url, headers, body, timeout, connect_timeout, token, certificate }).await
     }
 
     fn connections(&self) -> usize {
@@ -204,6 +207,8 @@ async fn an_address_is_on_record_though_the_answer_never_comes() {
         body: Bytes::from_static(b"hello"),
         timeout: Duration::from_millis(100),
         connect_timeout: Duration::from_secs(5),
+        token: None,
+        certificate: None,
     };
     let exchange = outbound().post(outgoing).await;
     assert_eq!(exchange.result.unwrap_err().failure, Failure::Timeout);

@@ -12,13 +12,13 @@ use serde_json::{Map, Value};
 use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, Table,
     json::{Fields, Query},
-    only, v1_delivery, v1_events, v1_filters, v1_polling, v1_views,
+    only, v1_auth, v1_delivery, v1_events, v1_filters, v1_polling, v1_views,
 };
 use crate::{
     access,
     catalogue::Catalogue,
     error::Error,
-    model::{EventId, Header, RedirectUri, Secret, TenantId, Topic, TopicPattern},
+    model::{EventId, Header, RedirectUri, Secret, Signature, TenantId, Topic, TopicPattern},
     operation::{
         Asked, Change, Document, Draft, Operation, Outcome, PageRequest, Selector, TestDraft, TopicChange,
         TopicDraft,
@@ -106,6 +106,10 @@ fn operation(request: &Request, catalogue: &Catalogue) -> Result<Operation, Erro
             return Ok(Operation::Describe(if rpc { Document::OpenRpc } else { Document::OpenApi }));
         }
         (Some("openapi.json" | "openrpc.json"), None) => return Err(Error::MethodNotAllowed),
+        (Some(".well-known"), Some("jwks.json")) if parts.clone().count() == 1 => {
+            let is_read = request.method() == Method::GET;
+            return is_read.then(|| v1_auth::public_keys(request)).ok_or(Error::MethodNotAllowed);
+        }
         _ => return Err(Error::NotFound("path")),
     }
     let parts: Vec<&str> = parts.collect();
@@ -304,8 +308,16 @@ fn register(request: &Request, catalogue: &Catalogue) -> Result<Operation, Error
     let topics = topics(&mut fields, catalogue)?.ok_or_else(|| Error::invalid("topics", "is required"))?;
     let headers = headers(&mut fields)?.unwrap_or_default();
     let filter = v1_filters::filter(&mut fields)?;
-    let rules = v1_delivery::rules(&mut fields)?;
-    let draft = Draft { name, filter, headers, rules, signed: true, ..Draft::new(NAME, url, topics) };
+    let draft = Draft {
+        name,
+        filter,
+        headers,
+        rules: v1_delivery::rules(&mut fields)?,
+        auth: v1_auth::auth(&mut fields)?,
+        certificate: v1_auth::certificate(&mut fields)?,
+        signed: Some(v1_auth::signature(&mut fields)?.unwrap_or(Signature::Hmac)),
+        ..Draft::new(NAME, url, topics)
+    };
     fields.end()?;
     Ok(Operation::CreateWebhook(asked, draft))
 }
@@ -319,6 +331,12 @@ fn change(request: &Request, catalogue: &Catalogue) -> Result<Change, Error> {
         filter: fields.has("filter").then(|| v1_filters::filter(&mut fields)).transpose()?,
         headers: headers(&mut fields)?,
         rules: fields.has("delivery").then(|| v1_delivery::rules(&mut fields)).transpose()?,
+        auth: fields.has("auth").then(|| v1_auth::auth(&mut fields)).transpose()?,
+        certificate: fields
+            .has("client_certificate")
+            .then(|| v1_auth::certificate(&mut fields))
+            .transpose()?,
+        signature: v1_auth::signature(&mut fields)?,
         active: fields.flag("active")?,
         ..Change::default()
     };

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     Context, Response, answer,
     v1::{JSON, write_cursor},
-    v1_delivery, v1_polling,
+    v1_auth, v1_delivery, v1_polling,
 };
 use crate::{
     error::Error,
@@ -62,6 +62,7 @@ pub(super) fn success(outcome: Outcome) -> Response {
         Outcome::Switched(count) => (StatusCode::OK, json!(count)),
         Outcome::WebhookCreated(webhook) => (StatusCode::CREATED, with_secret(&webhook)),
         Outcome::SecretRotated(webhook) => (StatusCode::OK, with_secret(&webhook)),
+        Outcome::PublicKeys(keys) => return v1_auth::key_set(&keys),
         Outcome::Webhook(webhook) => (StatusCode::OK, webhook_view(&webhook)),
         Outcome::Webhooks(page) => (StatusCode::OK, page_view(&page, webhook_view)),
         Outcome::Deleted | Outcome::CredentialsGranted => {
@@ -155,20 +156,24 @@ fn webhook_view(webhook: &Webhook) -> Value {
     // Values may be secrets; their owner knows them, a screen need not.
     let headers: serde_json::Map<_, _> =
         webhook.headers.iter().map(|header| (header.name.clone(), json!("[set]"))).collect();
-    json!({
+    let mut view = json!({
         "id": webhook.id, "tenant": webhook.tenant, "dialect": webhook.dialect, "name": webhook.name,
         "url": webhook.url, "topics": webhook.topics, "filter": webhook.filter, "headers": headers,
         "delivery": v1_delivery::own_view(webhook), "delivery_in_force": v1_delivery::in_force_view(webhook),
-        "state": state, "disabled_reason": reason, "signed": !webhook.secrets.is_empty(),
+        "state": state, "disabled_reason": reason,
+        "signed": !(webhook.secrets.is_empty() && webhook.key_pairs.is_empty()),
         "created_at": webhook.created_at, "updated_at": webhook.updated_at,
-    })
+    });
+    v1_auth::show(&mut view, webhook);
+    view
 }
 
 fn with_secret(webhook: &Webhook) -> Value {
-    let secret = webhook.secrets.first().map(|secret| secret.key.reveal().to_owned());
-    let old: Option<Timestamp> = webhook.secrets.get(1).and_then(|secret| secret.retires_at);
+    let secret = webhook.secrets.first().filter(|secret| secret.is_current());
+    let retiring = webhook.secrets.iter().chain(&webhook.key_pairs).filter_map(|secret| secret.retires_at);
+    let old: Option<Timestamp> = retiring.max();
     let mut view = webhook_view(webhook);
-    view["secret"] = json!(secret);
+    view["secret"] = json!(secret.map(|secret| secret.key.reveal()));
     if old.is_some() {
         view["previous_secret_signs_until"] = json!(old);
     }

@@ -41,6 +41,8 @@ pub enum Failure {
     Status,
     /// The message could not be built from the event.
     Message,
+    /// There was no access token to send it with.
+    Token,
 }
 
 impl Failure {
@@ -55,6 +57,7 @@ impl Failure {
             Self::Protocol => "protocol",
             Self::Status => "status",
             Self::Message => "message",
+            Self::Token => "token",
         }
     }
 }

@@ -2,8 +2,14 @@
 
 use std::fmt;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::{Engine, engine::general_purpose::STANDARD};
+use aws_lc_rs::{
+    digest::{SHA256, digest},
+    signature::{Ed25519KeyPair, KeyPair},
+};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use jiff::Timestamp;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -38,7 +44,8 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
-/// A signing secret: in the form of the Standard Webhooks specification, `whsec_` and base64, or of a dialect's own.
+/// A signing secret: in a form of the Standard Webhooks specification, base64 after `whsec_` (HMAC) or `whsk_` (the
+/// seed of an Ed25519 key pair), or of a dialect's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SigningSecret {
     /// What signs, in its written form.
@@ -53,14 +60,53 @@ impl SigningSecret {
         Self { key: Secret::new(format!("whsec_{}", STANDARD.encode(random))), retires_at: None }
     }
 
-    /// Whether it is in the specification's form: a dialect's own may be any text.
+    /// A current key pair of this random seed.
+    pub fn generate_key_pair(seed: &[u8; 32]) -> Self {
+        Self { key: Secret::new(format!("whsk_{}", STANDARD.encode(seed))), retires_at: None }
+    }
+
+    /// Whether it is the specification's form for HMAC: a dialect's own may be any text.
     pub fn is_standard(&self) -> bool {
         self.key.reveal().starts_with("whsec_")
+    }
+
+    /// What receivers verify a key pair's signatures with; none: it is not a key pair.
+    pub fn public_key(&self) -> Option<PublicKey> {
+        let seed = STANDARD.decode(self.key.reveal().strip_prefix("whsk_")?).map(Zeroizing::new).ok()?;
+        let pair = Ed25519KeyPair::from_seed_unchecked(&seed).ok()?;
+        pair.public_key().as_ref().try_into().map(PublicKey).ok()
+    }
+
+    /// Whether it signs until it is replaced.
+    pub fn is_current(&self) -> bool {
+        self.retires_at.is_none()
     }
 
     /// Whether it still signs at `now`.
     pub fn signs_at(&self, now: Timestamp) -> bool {
         self.retires_at.is_none_or(|end| now < end)
+    }
+}
+
+/// The public half of an Ed25519 key pair. Anybody may know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublicKey([u8; 32]);
+
+impl PublicKey {
+    /// In the Standard Webhooks form: `whpk_` and base64.
+    pub fn standard(&self) -> String {
+        format!("whpk_{}", STANDARD.encode(self.0))
+    }
+
+    /// The point as a JSON Web Key has it: `x` (RFC 8037, 2).
+    pub fn x(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    /// Its name as a JSON Web Key: the thumbprint (RFC 7638; RFC 8037, A.3).
+    pub fn thumbprint(&self) -> String {
+        let canonical = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, self.x());
+        URL_SAFE_NO_PAD.encode(digest(&SHA256, canonical.as_bytes()))
     }
 }
 
@@ -145,6 +191,18 @@ mod tests {
         let granted = Credentials { id: "me".into(), secret: Secret::new("hush") };
         assert!(!format!("{granted:?}").contains("hush"));
         assert!(!format!("{:?}", SigningSecret::generate(b"hush hush")).contains("whsec"));
+    }
+
+    /// RFC 8037, appendix A.
+    #[test]
+    fn the_rfcs_example_key_is_met() {
+        let seed = URL_SAFE_NO_PAD.decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").unwrap();
+        let pair = SigningSecret::generate_key_pair(&seed.try_into().unwrap());
+        let public = pair.public_key().unwrap();
+        assert_eq!(public.x(), "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
+        assert_eq!(public.thumbprint(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+        assert_eq!(public.standard(), "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=");
+        assert_eq!(SigningSecret::generate(&[7; 32]).public_key(), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{BadId, OwnRules, SigningSecret, TenantId, TopicPattern, WebhookId};
+use super::{Auth, BadId, ClientCertificate, OwnRules, SigningSecret, TenantId, TopicPattern, WebhookId};
 use crate::{filter::Filter, guard};
 
 /// The longest URL that is taken, in characters.
@@ -86,12 +86,18 @@ impl From<TargetUrl> for String {
 }
 
 /// A header that its owner wants on every delivery.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// Its name, lower case.
     pub name: String,
     /// Its value: visible ASCII, spaces and tabs.
     pub value: String,
+}
+
+impl fmt::Debug for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: [set]", self.name)
+    }
 }
 
 /// Headers that a webhook may not set: they frame the message, or are ours to say (RFC 9110, RFC 9112).
@@ -168,7 +174,8 @@ pub struct Tally {
     pub failed_at: Option<Timestamp>,
 }
 
-/// A registered URL with its topics, dialect, headers, secrets and state.
+/// A registered URL with its topics, dialect, headers, secrets and state. What stores seal is not in its JSON:
+/// [`seal_webhook`](crate::sealing::SealingKey::seal_webhook) writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Webhook {
     /// Its name.
@@ -192,21 +199,30 @@ pub struct Webhook {
     /// In what form its messages are written.
     #[serde(default)]
     pub format: Format,
-    /// What its dialect keeps of it for itself, by the dialect's own names.
-    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    /// What its dialect keeps of it for itself, by the dialect's own names. Sealed, for headers may be among it.
+    #[serde(skip)]
     pub attributes: Attributes,
-    /// Headers on every delivery.
-    #[serde(default)]
+    /// Headers on every delivery. Sealed, for they may be secrets.
+    #[serde(skip)]
     pub headers: Vec<Header>,
     /// What its owner says of its delivery.
     #[serde(default, skip_serializing_if = "OwnRules::is_empty")]
     pub rules: OwnRules,
+    /// What its deliveries have in `Authorization`; none: what its dialect puts there. Sealed.
+    #[serde(skip)]
+    pub auth: Option<Auth>,
+    /// What its receiver may ask for in the TLS handshake. Sealed.
+    #[serde(skip)]
+    pub certificate: Option<ClientCertificate>,
     /// Whether it gets deliveries.
     #[serde(flatten)]
     pub state: State,
-    /// What signs its deliveries: the current secret first, then those that retire. Stores seal them apart.
+    /// What signs its deliveries by HMAC: the current secret first, then the one that retires. Sealed.
     #[serde(skip)]
     pub secrets: Vec<SigningSecret>,
+    /// What signs them by Ed25519, in the same order. Sealed.
+    #[serde(skip)]
+    pub key_pairs: Vec<SigningSecret>,
     /// What came of its deliveries, where its dialect shows it. Kept apart, for it changes with each of them.
     #[serde(skip)]
     pub tally: Tally,

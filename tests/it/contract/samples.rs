@@ -1,7 +1,7 @@
 //! Things to store: valid, and no two alike.
 
 use std::sync::{
-    Arc,
+    Arc, LazyLock,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -10,9 +10,9 @@ use postrider::{
     filter::Filter,
     hint::Hint,
     model::{
-        Attempt, Delivery, DeliveryState, Event, Failure, Format, Header, KeyHash, KeyId, KeyRecord, Payload,
-        Phases, Reply, Scope, Secret, SigningSecret, State, Tally, TargetUrl, Tenant, TenantId, Topic,
-        TopicPattern, Webhook, WebhookId,
+        Attempt, Auth, AuthStyle, ClientCertificate, Credentials, Delivery, DeliveryState, Event, Failure,
+        Format, Header, KeyHash, KeyId, KeyRecord, Payload, Phases, Reply, Scope, Secret, SigningSecret,
+        State, Tally, TargetUrl, Tenant, TenantId, TokenSource, Topic, TopicPattern, Webhook, WebhookId,
     },
     operation::PageRequest,
     ports::{Added, Store},
@@ -96,11 +96,41 @@ pub(crate) fn webhook(tenant: &TenantId, dialect: &str, topics: &[&str]) -> Webh
         .unwrap(),
         headers: vec![header("x-first", "a, b;c=\"d\""), header("x-second", "\t~ ")],
         state: State::Disabled { reason: "the receiver answered 410 Gone".into() },
+        auth: Some(auths().swap_remove(2)),
+        certificate: Some(certificate()),
         secrets: vec![current, retiring],
+        key_pairs: vec![SigningSecret::generate_key_pair(&[3; 32])],
         tally: Tally::default(),
         created_at: made,
         updated_at: made,
     }
+}
+
+/// Each way of authentication.
+pub(crate) fn auths() -> Vec<Auth> {
+    let source = TokenSource {
+        url: TargetUrl::parse("https://id.例え.jp/token?x=\"1\"", false).unwrap(),
+        client_id: "é\"".into(),
+        client_secret: Secret::new("hush\n\"☃"),
+        scope: Some("hooks orders".into()),
+        audience: None,
+        style: AuthStyle::Body,
+    };
+    vec![
+        Auth::Bearer(Secret::new("hush")),
+        Auth::Basic(Credentials { id: "é\"".into(), secret: Secret::new("hush\\\"☃") }),
+        Auth::ClientCredentials(Arc::new(source)),
+    ]
+}
+
+/// A client certificate that signed itself.
+pub(crate) fn certificate() -> ClientCertificate {
+    static PEM: LazyLock<(String, String)> = LazyLock::new(|| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(["shop.test".to_owned()]).unwrap();
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    });
+    ClientCertificate::parse(&PEM.0, Secret::new(PEM.1.as_str())).unwrap()
 }
 
 /// A webhook that is in the store, as the store has it.

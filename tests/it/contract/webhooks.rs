@@ -2,15 +2,15 @@
 
 use futures::future::try_join_all;
 use postrider::{
-    model::{SigningSecret, State, TargetUrl, Webhook},
+    model::{Attributes, SigningSecret, State, TargetUrl, Webhook},
     ports::Added,
 };
 
 use super::{
     World, on_every_engine,
     samples::{
-        MANY, TIKI, V1, added, all, kept_tenant, kept_webhook, patterns, secs, some_webhook, subscribers,
-        tenant_id, topic, webhook,
+        MANY, TIKI, V1, added, all, auths, certificate, kept_tenant, kept_webhook, patterns, secs,
+        some_webhook, subscribers, tenant_id, topic, webhook,
     },
 };
 
@@ -18,6 +18,7 @@ on_every_engine!(
     a_webhook_is_found_as_it_was_added,
     a_webhook_may_have_hardly_anything,
     a_webhook_needs_a_tenant,
+    what_is_sealed_of_a_webhook_comes_back,
     a_webhook_is_found_by_its_number,
     numbers_increase_and_none_is_given_twice,
     webhooks_added_at_once_have_numbers_of_their_own,
@@ -77,7 +78,11 @@ async fn a_webhook_may_have_hardly_anything(world: &World) {
         let plain = Webhook {
             name: None,
             headers: Vec::new(),
+            attributes: Attributes::new(),
+            auth: None,
+            certificate: None,
             secrets: Vec::new(),
+            key_pairs: Vec::new(),
             state,
             ..webhook(&tenant, V1, &["order.created"])
         };
@@ -86,6 +91,23 @@ async fn a_webhook_may_have_hardly_anything(world: &World) {
             store.webhook(&tenant, made.id).await.unwrap(),
             Some(Webhook { number: made.number, ..plain })
         );
+    }
+}
+
+async fn what_is_sealed_of_a_webhook_comes_back(world: &World) {
+    let store = &*world.store;
+    let tenant = kept_tenant(store).await;
+    let mut old = kept_webhook(store, &tenant, &["order.created"]).await;
+    for (auth, certificate) in
+        auths().into_iter().map(Some).chain([None]).zip([Some(certificate()), None].into_iter().cycle())
+    {
+        let key_pairs = if certificate.is_some() { Vec::new() } else { old.key_pairs.clone() };
+        let updated_at = old.updated_at + secs(1);
+        let new = Webhook { auth, certificate, key_pairs, updated_at, ..old.clone() };
+        assert!(store.replace_webhook(&old, &new).await.unwrap());
+        assert_eq!(store.webhook(&tenant, old.id).await.unwrap(), Some(new.clone()));
+        assert_eq!(store.target(&tenant, old.id).await.unwrap().unwrap().webhook, new);
+        old = new;
     }
 }
 

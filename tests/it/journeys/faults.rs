@@ -16,6 +16,7 @@ use aws_lambda_events::{
 use jiff::{SignedDuration, Timestamp};
 use postrider::{
     access::Principal,
+    hint::Lane,
     model::{Delivery, DeliveryState, State, TargetUrl, TenantId, Webhook, WebhookId},
     operation::{NewEvent, PageRequest},
     ports::{Added, Clock, Deliveries, Policy, Ports, Webhooks},
@@ -94,7 +95,8 @@ async fn with_one_of_five_calls_gone_wrong_nothing_is_lost() {
     let mut webhooks = Vec::new();
     for (dialect, path) in [("v1", "/well"), ("shipstream", "/counted"), ("v1", "/unwell")] {
         let url = TargetUrl::parse(&receiver.url(path), true).unwrap();
-        let made = Webhook { url, state: State::Active, ..webhook(&tenant, dialect, &["order.created"]) };
+        let made =
+            Webhook { url: Some(url), state: State::Active, ..webhook(&tenant, dialect, &["order.created"]) };
         let Added::Webhook(added) = well.add_webhook(&made, false, 10).await.unwrap() else { panic!() };
         webhooks.push(added.id);
     }
@@ -107,7 +109,8 @@ async fn with_one_of_five_calls_gone_wrong_nothing_is_lost() {
     let post = Outbound::new(outbound).unwrap();
     let mut left = usize::MAX;
     while left > 0 && began.elapsed() < WITHIN {
-        let consumers = (0..CONSUMERS).map(|_| consume(&ports, &engine, &post, &seen));
+        let lanes = (0..CONSUMERS).flat_map(|_| Lane::ALL);
+        let consumers = lanes.map(|lane| consume(&ports, &engine, lane, &post, &seen));
         futures::future::join_all(consumers).await;
         left = undelivered(&well, &tenant, &webhooks).await;
         // What is left is stranded, due or parked: each has its time, which comes.
@@ -186,10 +189,10 @@ fn event(tenant: &TenantId, n: usize) -> NewEvent {
 }
 
 /// As Lambda does: batches to the function, until the queue hands nothing out for a while; what failed comes again.
-async fn consume(ports: &Ports, engine: &Engine, post: &Outbound, seen: &Seen) {
+async fn consume(ports: &Ports, engine: &Engine, lane: Lane, post: &Outbound, seen: &Seen) {
     let mut idle = 0;
     while idle < 1 {
-        let Ok(received) = engine.receive(BATCH, Duration::from_secs(1)).await else { continue };
+        let Ok(received) = engine.receive(lane, BATCH, Duration::from_secs(1)).await else { continue };
         if received.is_empty() {
             idle += 1;
             continue;
@@ -209,7 +212,7 @@ async fn consume(ports: &Ports, engine: &Engine, post: &Outbound, seen: &Seen) {
         let is_done = |receipt: &String| failed.iter().all(|failure| failure.item_identifier != *receipt);
         let done: Vec<_> = received.into_iter().map(|message| message.receipt).filter(is_done).collect();
         // What cannot be deleted comes again, and is found to be done.
-        engine.delete_messages(&done).await.ok();
+        engine.delete_messages(lane, &done).await.ok();
     }
 }
 

@@ -169,8 +169,10 @@ fn numbered_walks() -> Vec<Walk> {
 }
 
 /// Routes on which a stranger acts on its own things alone: what follows shows that the owner's stay.
-const OWN: [&str; 30] = [
+const OWN: [&str; 31] = [
     "GET /v1/health",
+    // Public keys are everybody's.
+    "GET /.well-known/jwks.json",
     "GET /openapi.json",
     "GET /openrpc.json",
     // The catalogue is everybody's.

@@ -11,11 +11,20 @@ use postrider_tests::{
 };
 use serde_json::json;
 
+/// What the token endpoint gives.
+const TOKEN: &str = "access-token-e07b";
+
 #[tokio::test]
 async fn no_secret_is_in_a_file_a_log_or_a_later_answer() {
     let world = World::start(Options { log: "trace", ..Options::default() });
     let receiver =
-        Receiver::start(|request| Reply::status(if request.path == "/bad" { 500 } else { 200 })).await;
+        // It repeats what it is told, for all to read.
+        Receiver::start(|request| match &*request.path {
+            "/bad" => Reply::status(500),
+            "/token" => Reply::Whole(200, vec![], json!({ "access_token": TOKEN }).to_string().into()),
+            _ => Reply::Whole(200, vec![], format!("{:?}", request.headers).into()),
+        })
+        .await;
     let tenant = world.tenant("secrets").await;
     let webhook = tenant.webhook(&receiver.url("/"), &["*"]).await;
     tenant.webhook(&receiver.url("/bad"), &["*"]).await;
@@ -27,9 +36,25 @@ async fn no_secret_is_in_a_file_a_log_or_a_later_answer() {
     let wrong = json!({ "id": "a:b", "secret": password });
     let problem = tenant.client.put("/v1/credentials", &wrong).await;
     problem.expect(422);
+    let source = json!({
+        "type": "oauth2_client_credentials", "token_url": receiver.url("/token"), "client_id": "shop",
+        "client_secret": "client-secret-5b1d",
+    });
+    for proof in [
+        json!({ "auth": { "type": "bearer", "token": "bearer-token-7f3a" } }),
+        json!({ "auth": { "type": "basic", "username": "Aladdin", "password": "open-sesame-9c2e" } }),
+        json!({ "auth": source, "signature": "both" }),
+        json!({ "headers": { "Authorization": "Token static-header-1d44" } }),
+    ] {
+        let proven = tenant.webhook(&receiver.url("/"), &["*"]).await;
+        let path = format!("/v1/webhooks/{}", text(&proven, "id"));
+        tenant.client.patch(&path, &proof).await.expect(200);
+        let tested = tenant.client.post(&format!("{path}/test"), &json!({})).await.expect(200);
+        assert!(text(&tested["attempt"]["reply"], "body").contains("[secret]"), "{tested}");
+    }
     let event = tenant.publish("order.created", json!({})).await;
     tenant.attempted(text(&webhook, "id"), &event, 1).await;
-    receiver.wait(2).await;
+    receiver.wait(11).await;
     let tokens = tokens(&tenant).await;
 
     let mut places = vec![
@@ -58,6 +83,13 @@ async fn no_secret_is_in_a_file_a_log_or_a_later_answer() {
         ("the refresh token", tokens[2].clone()),
         ("the client's secret", tokens[3].clone()),
         ("the granted secret in its header", STANDARD.encode(format!("me:{password}"))),
+        ("a bearer token", "bearer-token-7f3a".to_owned()),
+        ("a password", "open-sesame-9c2e".to_owned()),
+        ("a password in its header", STANDARD.encode("Aladdin:open-sesame-9c2e")),
+        ("the token endpoint's secret", "client-secret-5b1d".to_owned()),
+        ("the token endpoint's secret in its header", STANDARD.encode("shop:client-secret-5b1d")),
+        ("what it gave", TOKEN.to_owned()),
+        ("a header", "static-header-1d44".to_owned()),
     ];
     for (place, bytes) in &places {
         for (name, secret) in &secrets {
