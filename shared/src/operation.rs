@@ -10,8 +10,8 @@ use crate::{
     filter::{Filter, Miss},
     model::{
         Attempt, Attributes, CustomTopic, Delivery, DeliveryId, EventId, Format, Header, Health, KeyId,
-        KeyRecord, Metadata, Payload, Payloads, RedirectUri, Scope, Secret, Tenant, TenantId, Topic,
-        TopicPattern, Webhook, WebhookId,
+        KeyRecord, Limits, Metadata, Payload, Payloads, Rate, RedirectUri, Scope, Secret, Tenant, TenantId,
+        Topic, TopicPattern, Webhook, WebhookId,
     },
     oauth::{ConsentRequest, Decision, Question, Refusal, SentBack, TokenRequest, Tokens},
 };
@@ -201,6 +201,8 @@ pub struct Draft {
     pub attributes: Attributes,
     /// Headers on every delivery.
     pub headers: Vec<Header>,
+    /// How much may go to it.
+    pub limits: Limits,
     /// Whether it gets deliveries from the start.
     pub active: bool,
     /// A secret of the client's own, for the dialect's own signature.
@@ -221,6 +223,7 @@ impl Draft {
             format: Format::default(),
             attributes: Attributes::new(),
             headers: Vec::new(),
+            limits: Limits::default(),
             active: true,
             secret: None,
             signed: false,
@@ -273,6 +276,8 @@ pub struct Change {
     pub attributes: Attributes,
     /// Headers on every delivery.
     pub headers: Option<Vec<Header>>,
+    /// How many deliveries may begin in a second; `Some(None)`: any number.
+    pub max_per_second: Option<Option<Rate>>,
     /// Whether it gets deliveries: true resumes it, false pauses it.
     pub active: Option<bool>,
 }

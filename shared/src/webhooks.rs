@@ -47,6 +47,7 @@ pub async fn create(
         format: draft.format,
         attributes: draft.attributes,
         headers: distinct(draft.headers)?,
+        limits: draft.limits,
         state: if draft.active { State::Active } else { State::Paused },
         secrets,
         tally: Tally::default(),
@@ -174,6 +175,9 @@ pub async fn update(
         webhook.attributes.extend(change.attributes.clone());
         if let Some(headers) = &headers {
             webhook.headers.clone_from(headers);
+        }
+        if let Some(rate) = change.max_per_second {
+            webhook.limits.max_per_second = rate;
         }
         if let Some(active) = change.active {
             turn(webhook, active);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use postrider::{
     access::Principal,
     error::Error,
-    model::{State, TenantId, Topic, TopicPattern, Webhook, WebhookId},
+    model::{Limits, Rate, State, TenantId, Topic, TopicPattern, Webhook, WebhookId},
     operation::{Asked, Change, Draft, Outcome, PageRequest, Selector},
     ports::Ports,
     webhooks,
@@ -39,10 +39,16 @@ impl Keeper {
             let dialect = if chance.in_1000(8) { "centry" } else { chance.pick(DIALECTS) };
             (dialect, chance.number() >> 32, chance.in_1000(200))
         };
+        // One in four takes so few that most of its deliveries wait for their turn, or are parked.
+        let limits = {
+            let chance = &mut world.lock().chance;
+            let rate = if chance.in_1000(250) { chance.pick(&[0.1, 0.1, 0.5, 10.0]) } else { 0.0 };
+            Limits { max_per_second: Rate::try_from(rate).ok() }
+        };
         let url = format!("https://hooks.example.com/{}/{number:08x}", self.tenant);
         let topic =
             if all && dialect == "v1" { TopicPattern::All } else { TopicPattern::One(self.topic.clone()) };
-        let draft = Draft { signed: dialect == "v1", ..Draft::new(dialect, url, vec![topic]) };
+        let draft = Draft { limits, signed: dialect == "v1", ..Draft::new(dialect, url, vec![topic]) };
         match webhooks::create(ports, &Principal::operator(), &self.asked(), draft).await? {
             Outcome::WebhookCreated(webhook) => Ok(webhook.id),
             other => Err(Error::Internal(format!("{other:?}"))),

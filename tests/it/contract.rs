@@ -9,6 +9,7 @@ mod healths;
 mod inbox;
 mod isolation;
 mod keys;
+mod limits;
 mod matching;
 mod paging;
 mod parked;

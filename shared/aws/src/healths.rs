@@ -34,7 +34,7 @@ pub(crate) fn health(item: &Item) -> Result<Health, Error> {
 }
 
 impl Engine {
-    fn health_update(&self, tenant: &TenantId, webhook: WebhookId) -> UpdateItemFluentBuilder {
+    pub(crate) fn health_update(&self, tenant: &TenantId, webhook: WebhookId) -> UpdateItemFluentBuilder {
         let update = self.0.db.update_item().table_name(&self.0.settings.webhooks_table);
         update.set_key(Some(health_key(tenant, webhook)))
     }

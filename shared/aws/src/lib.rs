@@ -10,6 +10,7 @@ mod fault;
 mod healths;
 mod item;
 mod keys;
+mod limits;
 mod parked;
 pub mod provision;
 mod queue;

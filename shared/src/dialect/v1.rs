@@ -12,13 +12,13 @@ use serde_json::{Map, Value};
 use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, Table,
     json::{Fields, Query},
-    only, v1_events, v1_filters, v1_views,
+    only, v1_events, v1_filters, v1_limits, v1_views,
 };
 use crate::{
     access,
     catalogue::Catalogue,
     error::Error,
-    model::{EventId, Header, RedirectUri, Secret, TenantId, Topic, TopicPattern},
+    model::{EventId, Header, Limits, RedirectUri, Secret, TenantId, Topic, TopicPattern},
     operation::{
         Asked, Change, Document, Draft, Operation, Outcome, PageRequest, Selector, TestDraft, TopicChange,
         TopicDraft,
@@ -288,7 +288,8 @@ fn register(request: &Request, catalogue: &Catalogue) -> Result<Operation, Error
     let topics = topics(&mut fields, catalogue)?.ok_or_else(|| Error::invalid("topics", "is required"))?;
     let headers = headers(&mut fields)?.unwrap_or_default();
     let filter = v1_filters::filter(&mut fields)?;
-    let draft = Draft { name, filter, headers, signed: true, ..Draft::new(NAME, url, topics) };
+    let limits = Limits { max_per_second: v1_limits::rate(&mut fields)? };
+    let draft = Draft { name, filter, headers, limits, signed: true, ..Draft::new(NAME, url, topics) };
     fields.end()?;
     Ok(Operation::CreateWebhook(asked, draft))
 }
@@ -301,6 +302,7 @@ fn change(request: &Request, catalogue: &Catalogue) -> Result<Change, Error> {
         topics: topics(&mut fields, catalogue)?.map(TopicChange::All),
         filter: fields.has("filter").then(|| v1_filters::filter(&mut fields)).transpose()?,
         headers: headers(&mut fields)?,
+        max_per_second: fields.has("max_per_second").then(|| v1_limits::rate(&mut fields)).transpose()?,
         active: fields.flag("active")?,
         ..Change::default()
     };

@@ -153,6 +153,7 @@ fn webhook_view(webhook: &Webhook) -> Value {
     json!({
         "id": webhook.id, "tenant": webhook.tenant, "dialect": webhook.dialect, "name": webhook.name,
         "url": webhook.url, "topics": webhook.topics, "filter": webhook.filter, "headers": headers,
+        "max_per_second": webhook.limits.max_per_second,
         "state": state, "disabled_reason": reason, "signed": !webhook.secrets.is_empty(),
         "created_at": webhook.created_at, "updated_at": webhook.updated_at,
     })

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{BadId, SigningSecret, TenantId, TopicPattern, WebhookId};
+use super::{BadId, Limits, SigningSecret, TenantId, TopicPattern, WebhookId};
 use crate::{filter::Filter, guard};
 
 /// The longest URL that is taken, in characters.
@@ -196,6 +196,9 @@ pub struct Webhook {
     /// Headers on every delivery.
     #[serde(default)]
     pub headers: Vec<Header>,
+    /// How much may go to it.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
     /// Whether it gets deliveries.
     #[serde(flatten)]
     pub state: State,
