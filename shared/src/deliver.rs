@@ -13,7 +13,7 @@ use crate::{
     health::{self, Admission},
     hint::{Hint, Lane},
     in_force::InForce,
-    model::{Attempt, BREAKER, Delivery, DeliveryState, Event, Failure, Health, State, Tally},
+    model::{Attempt, BREAKER, Delivery, DeliveryState, Event, Failure, Health, Rate, State, Tally},
     parked,
     ports::{Claim, MAX_DELAY, Outgoing, Ports, Post, Sending, Target},
     publish::AGAIN_AFTER,
@@ -44,7 +44,7 @@ pub enum Done {
     Attempted(DeliveryState),
     /// It waits for its webhook to be resumed, or its webhook is gone.
     Parked,
-    /// Nothing yet: its receiver is slow, and it goes on by the slow lane.
+    /// Nothing yet: it goes on by the slow lane, for its receiver is slow, or it is not its turn yet.
     Forwarded,
 }
 
@@ -68,7 +68,17 @@ pub async fn deliver(
 
     let now = ports.clock.now();
     if hint.lane() == Lane::Fast && health.is_slow(now) {
-        return forward(ports, hint, event).await;
+        return forward(ports, hint.clone(), Duration::ZERO, event).await;
+    }
+    let pace = match &target {
+        Some(target) => pace(ports, hint, target, &health, now).await?,
+        None => Pace::Go,
+    };
+    if let Pace::At(slot) = pace {
+        // The first to wait sees to it that what is parked meanwhile goes on after it.
+        let released = hint.released.or(Some(parked::STEADY));
+        let wait = Duration::try_from(slot.duration_since(now)).unwrap_or_default();
+        return forward(ports, Hint { slot: Some(slot), released, ..hint.clone() }, wait, event).await;
     }
     let blank = hint.blank(&event);
     let delivery = if is_first_hand(hint, received, now) {
@@ -85,6 +95,11 @@ pub async fn deliver(
     };
     let admission = health::admit(ports, &hint.tenant, target.webhook.id, &health, now).await?;
     if admission == Admission::Wait {
+        return park(ports, delivery, now).await;
+    }
+    if pace == Pace::Full {
+        // Before it is parked: whatever goes out, or a sweep, sees to it from then on.
+        parked::note(ports, &hint.tenant, target.webhook.id).await?;
         return park(ports, delivery, now).await;
     }
     let dialect = dialect::named(&target.webhook.dialect)?;
@@ -119,10 +134,42 @@ fn is_first_hand(hint: &Hint, received: u32, now: Timestamp) -> bool {
     received <= 1 && hint.fresh_at.is_some_and(|at| age(at) + Duration::from_mins(1) < AGAIN_AFTER)
 }
 
+/// When a delivery may go to a webhook that takes only so many a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Go,
+    /// At a time that is reserved for it.
+    At(Timestamp),
+    /// So much waits already that it had better be parked.
+    Full,
+}
+
+/// Reserves a slot, before the attempt is claimed: who has to wait for his must not hold it meanwhile.
+async fn pace(
+    ports: &Ports,
+    hint: &Hint,
+    target: &Target,
+    health: &Health,
+    now: Timestamp,
+) -> Result<Pace, Error> {
+    let waits_anyway = target.webhook.state != State::Active || health.probe_at.is_some_and(|at| now < at);
+    let Some(rate) = target.webhook.limits.max_per_second.filter(|_| !waits_anyway) else {
+        return Ok(Pace::Go);
+    };
+    if Rate::holds(hint.slot, now) {
+        return Ok(Pace::Go);
+    }
+    Ok(match ports.store.reserve(&hint.tenant, target.webhook.id, rate, now).await? {
+        Some(slot) if slot <= now => Pace::Go,
+        Some(slot) => Pace::At(slot),
+        None => Pace::Full,
+    })
+}
+
 /// Lets an attempt go on by the slow lane. It is claimed there, for the message about it may have been doubled here.
-async fn forward(ports: &Ports, hint: &Hint, event: Arc<Event>) -> Result<Done, Error> {
-    let hint = Hint { fresh_at: None, ..hint.clone() };
-    ports.queue.send(vec![Sending { hint, delay: Duration::ZERO, event: Some(event) }]).await?;
+async fn forward(ports: &Ports, hint: Hint, delay: Duration, event: Arc<Event>) -> Result<Done, Error> {
+    let hint = Hint { fresh_at: None, ..hint };
+    ports.queue.send(vec![Sending { hint, delay, event: Some(event) }]).await?;
     Ok(Done::Forwarded)
 }
 

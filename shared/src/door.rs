@@ -122,13 +122,11 @@ async fn one(
     };
     // The operator's first key is in no store, and in nobody's hands but his.
     if let (Some(bucket), Some(key)) = (dialect.bucket(), &principal.key) {
-        match ports.store.pour(key, bucket, ports.clock.now()).await? {
+        match ports.store.pour(key.as_str(), bucket, ports.clock.now()).await? {
             Poured::In { level: now, .. } => *level = Some(now),
             Poured::Full { wait } => {
                 *level = Some(bucket.capacity);
-                return Err(Error::Throttled(
-                    u64::try_from(wait.as_millis()).unwrap_or_default().div_ceil(1000),
-                ));
+                return Err(Error::throttled(wait));
             }
         }
     }

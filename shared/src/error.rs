@@ -1,5 +1,7 @@
 //! What can go wrong, in the words of the domain. Each dialect writes it in its own shape.
 
+use jiff::SignedDuration;
+
 use crate::model::BadId;
 
 /// Why an operation was not done.
@@ -40,7 +42,7 @@ pub enum Error {
     /// A quota is used up.
     #[error("{0}")]
     Quota(String),
-    /// The key makes too many calls; in so many seconds it may go on.
+    /// Too many calls, or tests; in so many seconds it may go on.
     #[error("too many calls; go on in {0} s")]
     Throttled(u64),
     /// A store or queue did not answer, or asked for patience: the same again may work.
@@ -55,6 +57,11 @@ impl Error {
     /// A field that is not acceptable.
     pub fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Invalid { field: field.into(), reason: reason.into() }
+    }
+
+    /// Too many calls, for as long as this.
+    pub fn throttled(wait: SignedDuration) -> Self {
+        Self::Throttled(u64::try_from(wait.as_millis()).unwrap_or_default().div_ceil(1000))
     }
 
     /// For `map_err` on a parsed field.

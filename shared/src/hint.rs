@@ -44,6 +44,8 @@ pub struct Hint {
     pub fresh_at: Option<Timestamp>,
     /// How many releases of parked deliveries led to this one; none: it was not parked. Its success releases more.
     pub released: Option<u32>,
+    /// The slot that was reserved for it, where its webhook takes only so many a second.
+    pub slot: Option<Timestamp>,
 }
 
 impl Hint {
@@ -61,6 +63,7 @@ impl Hint {
             attempt: 1,
             fresh_at: None,
             released: None,
+            slot: None,
         }
     }
 
@@ -73,6 +76,7 @@ impl Hint {
             attempt: delivery.attempt_count + 1,
             fresh_at: None,
             released: None,
+            slot: None,
         }
     }
 
@@ -118,6 +122,7 @@ impl Hint {
             attempt: self.attempt,
             fresh_at: self.fresh_at,
             released: self.released,
+            slot: self.slot,
             inline,
         };
         serde_json::to_string(&message).map_err(|e| Error::Internal(format!("writing a queue message: {e}")))
@@ -137,6 +142,7 @@ impl Hint {
             attempt: message.attempt,
             fresh_at: message.fresh_at,
             released: message.released,
+            slot: message.slot,
         };
         let event = message.inline.map(|inline| {
             Arc::new(Event {
@@ -169,6 +175,8 @@ struct Message<'a> {
     fresh_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     released: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slot: Option<Timestamp>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     inline: Option<Inline<'a>>,
 }

@@ -6,6 +6,7 @@ mod event;
 mod grant;
 mod health;
 mod ids;
+mod limits;
 mod own_rules;
 mod secret;
 mod tenant;
@@ -20,6 +21,7 @@ pub use event::{
 pub use grant::{Challenge, Code, Grant, RedirectUri};
 pub use health::{BREAKER, Health};
 pub use ids::{BadId, DeliveryId, EventId, KeyId, TenantId, WebhookId};
+pub use limits::{Limits, Rate};
 pub use own_rules::{BadRule, OwnRules, Statuses};
 pub use secret::{Credentials, KeyHash, PublicKey, Secret, SigningSecret};
 pub use tenant::{KeyRecord, Scope, Tenant};

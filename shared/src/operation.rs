@@ -12,8 +12,8 @@ use crate::{
     filter::{Filter, Miss},
     model::{
         Attempt, Attributes, Auth, ClientCertificate, CustomTopic, Delivery, DeliveryId, EventId, Format,
-        Header, Health, KeyId, KeyRecord, Metadata, OwnRules, Payload, Payloads, PublicKey, RedirectUri,
-        Scope, Secret, Signature, Tenant, TenantId, Topic, TopicPattern, Webhook, WebhookId,
+        Header, Health, KeyId, KeyRecord, Limits, Metadata, OwnRules, Payload, Payloads, PublicKey, Rate,
+        RedirectUri, Scope, Secret, Signature, Tenant, TenantId, Topic, TopicPattern, Webhook, WebhookId,
     },
     oauth::{ConsentRequest, Decision, Question, Refusal, SentBack, TokenRequest, Tokens},
 };
@@ -218,6 +218,8 @@ pub struct Draft {
     pub headers: Vec<Header>,
     /// What its owner says of its delivery.
     pub rules: OwnRules,
+    /// How much may go to it.
+    pub limits: Limits,
     /// Whether it gets deliveries from the start.
     pub active: bool,
     /// A secret of the client's own, for the dialect's own signature.
@@ -243,6 +245,7 @@ impl Draft {
             attributes: Attributes::new(),
             headers: Vec::new(),
             rules: OwnRules::default(),
+            limits: Limits::default(),
             active: true,
             secret: None,
             signed: None,
@@ -305,6 +308,8 @@ pub struct Change {
     pub certificate: Option<Option<ClientCertificate>>,
     /// By what it is signed: what signs it now goes on for a while.
     pub signature: Option<Signature>,
+    /// How many deliveries may begin in a second; `Some(None)`: any number.
+    pub max_per_second: Option<Option<Rate>>,
     /// Whether it gets deliveries: true resumes it, false pauses it.
     pub active: Option<bool>,
 }

@@ -21,6 +21,8 @@ use crate::{
 
 /// Releases from which on a success releases one delivery in the place of two: 32 are under way by then.
 const DOUBLINGS: u32 = 5;
+/// As many releases as have led to a delivery that waited for its slot: its success releases one, if anything is parked.
+pub(crate) const STEADY: u32 = DOUBLINGS;
 /// How often it is looked after a webhook with a backlog: where a release broke off, it begins anew.
 pub(crate) const LOOK: SignedDuration = SignedDuration::from_mins(5);
 /// One release in so many notes that all goes well, so that nobody begins anew beside it.

@@ -20,7 +20,8 @@ use crate::{
     hint::Hint,
     model::{
         Attempt, ClientCertificate, Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, Health,
-        KeyHash, KeyId, KeyRecord, State, Tally, Tenant, TenantId, TokenSource, Topic, Webhook, WebhookId,
+        KeyHash, KeyId, KeyRecord, Rate, State, Tally, Tenant, TenantId, TokenSource, Topic, Webhook,
+        WebhookId,
     },
     operation::{Page, PageRequest},
     verdict::Exchange,
@@ -69,8 +70,8 @@ impl Default for Policy {
 }
 
 /// All stores of an engine.
-pub trait Store: Keys + Topics + Webhooks + Healths + Events + Deliveries {}
-impl<T: Keys + Topics + Webhooks + Healths + Events + Deliveries> Store for T {}
+pub trait Store: Keys + Topics + Webhooks + Healths + Limiting + Events + Deliveries {}
+impl<T: Keys + Topics + Webhooks + Healths + Limiting + Events + Deliveries> Store for T {}
 
 /// API keys.
 #[async_trait]
@@ -85,8 +86,9 @@ pub trait Keys: Send + Sync {
     async fn swap_key(&self, old: &KeyRecord, new: &KeyRecord) -> Result<bool, Error>;
     /// A tenant's keys: no sessions, tokens or grants.
     async fn keys(&self, tenant: &TenantId, page: &PageRequest) -> Result<Page<KeyRecord>, Error>;
-    /// Pours a call into a key's bucket. An engine may let one pass that comes at the same moment as another.
-    async fn pour(&self, id: &KeyId, bucket: Bucket, now: Timestamp) -> Result<Poured, Error>;
+    /// Pours a call into the bucket of that name: a key's, or a tenant's for tests. An engine may let one pass that comes at the
+    /// same moment as another.
+    async fn pour(&self, name: &str, bucket: Bucket, now: Timestamp) -> Result<Poured, Error>;
     /// Revokes a key, session, token or grant of a tenant's; false: it has none of that id.
     async fn remove_key(&self, tenant: &TenantId, id: &KeyId) -> Result<bool, Error>;
 }
@@ -214,6 +216,20 @@ pub trait Healths: Send + Sync {
     async fn relieve(&self, tenant: &TenantId, webhook: WebhookId) -> Result<bool, Error>;
     /// Notes until when a receiver counts as slow, which is no failure.
     async fn slow_down(&self, tenant: &TenantId, webhook: WebhookId, until: Timestamp) -> Result<(), Error>;
+}
+
+/// How much goes to webhooks whose owners bound it. Nothing of it need outlive a process that is the only one.
+#[async_trait]
+pub trait Limiting: Send + Sync {
+    /// Reserves the next free slot of a webhook, as [`Rate::reserve`] has it: no two get the same; none: it is too far away,
+    /// and none is taken.
+    async fn reserve(
+        &self,
+        tenant: &TenantId,
+        webhook: WebhookId,
+        rate: Rate,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Error>;
 }
 
 /// What came of accepting an event.

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::{
     access::Principal,
+    bucket::{Bucket, Poured},
     catalogue::Catalogue,
     deliver,
     dialect::{self, Dialect, Posting},
@@ -19,6 +20,8 @@ use crate::{
 
 /// What a webhook that subscribes to everything is sent.
 const PING: &str = "test.ping";
+/// What a tenant may send of them: more than anybody clicks, and too few to trouble whoever's URL it is.
+const TESTS: Bucket = Bucket { capacity: 20, leak: 1 };
 
 /// Sends a webhook, active or not, a test event.
 pub async fn send(
@@ -31,6 +34,10 @@ pub async fn send(
 ) -> Result<Outcome, Error> {
     let tenant = principal.tenant_for(asked.tenant.as_ref())?;
     let mut webhook = webhooks::find(ports, &tenant, asked, which).await?;
+    let bucket = format!("tests-of-{tenant}");
+    if let Poured::Full { wait } = ports.store.pour(&bucket, TESTS, ports.clock.now()).await? {
+        return Err(Error::throttled(wait));
+    }
     if let Some(url) = &draft.url {
         webhook.url = Some(webhooks::target(ports, url)?);
     }

@@ -63,6 +63,7 @@ pub async fn create(
         attributes: draft.attributes,
         headers: distinct(draft.headers)?,
         rules: draft.rules,
+        limits: draft.limits,
         state,
         auth: draft.auth,
         certificate: draft.certificate,
@@ -206,6 +207,9 @@ pub async fn update(
         }
         if let Some(rules) = &change.rules {
             webhook.rules.clone_from(rules);
+        }
+        if let Some(rate) = change.max_per_second {
+            webhook.limits.max_per_second = rate;
         }
         if let Some(auth) = auth {
             webhook.auth.clone_from(auth);

@@ -76,6 +76,9 @@ pub struct Ledger {
     pub released: BTreeSet<DeliveryId>,
     /// Until when webhooks were held back, for their receivers failed or asked for a rest.
     held_back: BTreeMap<WebhookId, i64>,
+    /// Slots that were given, of webhooks that take only so many a second; and how many POSTs began.
+    pub slots: BTreeMap<WebhookId, Vec<i64>>,
+    posts: BTreeMap<WebhookId, usize>,
     numbers: BTreeMap<(WebhookId, u64), DeliveryId>,
     places: BTreeMap<DeliveryId, u64>,
 }
@@ -187,6 +190,7 @@ impl Core {
             let detail = format!("settled {} ms ago", (self.now - at) / 1000);
             self.violated("nothing is sent of a settled delivery", Some(delivery), detail);
         }
+        self.see_to_slots(delivery);
         // The numbers of a webhook go with it; who had looked at it before it was deleted may be given one anew.
         let now = self.now;
         let is_there = !self.ledger.stood(delivery.webhook, now, now, |standing| standing == Standing::Gone);
@@ -197,6 +201,26 @@ impl Core {
                 let detail = format!("number {number} is {named}'s, and {delivery} was number {place}");
                 self.violated("a delivery has a number of its own, always the same", Some(delivery), detail);
             }
+        }
+    }
+
+    /// Of a webhook that takes only so many a second, each POST has a slot of its own.
+    fn see_to_slots(&mut self, delivery: DeliveryId) {
+        let posts = self.ledger.posts.entry(delivery.webhook).or_default();
+        *posts += 1;
+        let posts = *posts;
+        let is_limited = |(name, webhook): (&(TenantId, WebhookId), &Webhook)| {
+            name.1 == delivery.webhook && webhook.limits.max_per_second.is_some()
+        };
+        if !self.tables.webhooks.iter().any(is_limited) {
+            return;
+        }
+        let until = self.now + self.faults.skew;
+        let slots = self.ledger.slots.get(&delivery.webhook).map_or(&[][..], Vec::as_slice);
+        let free = slots.iter().filter(|slot| **slot <= until).count();
+        if posts > free {
+            let detail = format!("{posts} POSTs for {free} slots");
+            self.violated("a webhook gets no more than it takes", Some(delivery), detail);
         }
     }
 

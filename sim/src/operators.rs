@@ -6,7 +6,9 @@ use postrider::{
     access::Principal,
     again,
     error::Error,
-    model::{OwnRules, Signature, State, Statuses, TenantId, Topic, TopicPattern, Webhook, WebhookId},
+    model::{
+        Limits, OwnRules, Rate, Signature, State, Statuses, TenantId, Topic, TopicPattern, Webhook, WebhookId,
+    },
     operation::{Asked, Change, Draft, Outcome, PageRequest, Selector},
     ports::Ports,
     webhooks,
@@ -40,11 +42,17 @@ impl Keeper {
             let dialect = if chance.in_1000(8) { "centry" } else { chance.pick(DIALECTS) };
             (dialect, chance.number() >> 32, chance.in_1000(200), rules(chance))
         };
+        // One in four takes so few that most of its deliveries wait for their turn, or are parked.
+        let limits = {
+            let chance = &mut world.lock().chance;
+            let rate = if chance.in_1000(250) { chance.pick(&[0.1, 0.1, 0.5, 10.0]) } else { 0.0 };
+            Limits { max_per_second: Rate::try_from(rate).ok() }
+        };
         let url = format!("https://hooks.example.com/{}/{number:08x}", self.tenant);
         let topic =
             if all && dialect == "v1" { TopicPattern::All } else { TopicPattern::One(self.topic.clone()) };
         let signed = (dialect == "v1").then_some(Signature::Hmac);
-        let draft = Draft { signed, rules, ..Draft::new(dialect, url, vec![topic]) };
+        let draft = Draft { signed, rules, limits, ..Draft::new(dialect, url, vec![topic]) };
         match webhooks::create(ports, &Principal::operator(), &self.asked(), draft).await? {
             Outcome::WebhookCreated(webhook) => Ok(webhook.id),
             other => Err(Error::Internal(format!("{other:?}"))),

@@ -87,8 +87,9 @@ impl Core {
                 if self.chance.in_1000(lost) { 0 } else { 1 + u8::from(self.chance.in_1000(doubled)) };
             for _ in 0..copies {
                 let more = if self.chance.in_1000(late) { self.chance.between(0, 4 * MINUTE) } else { 0 };
-                let (lane, delivery, visible_at) = (hint.lane(), hint.delivery, self.now + delay + more);
-                self.messages.put(Message { lane, body: body.clone(), delivery, visible_at, received: 0 });
+                let (delivery, visible_at) = (hint.delivery, self.now + delay + more);
+                let body = body.clone();
+                self.messages.put(Message { lane: hint.lane(), body, delivery, visible_at, received: 0 });
             }
             let who = Who("queue", 0);
             let at = self.now + delay;

@@ -4,6 +4,7 @@ mod deliveries;
 mod events;
 mod healths;
 mod keys;
+mod limits;
 mod parked;
 mod reopen;
 mod webhooks;
@@ -52,7 +53,7 @@ pub struct KeptDelivery {
 pub struct Tables {
     tenants: BTreeMap<TenantId, KeptTenant>,
     keys: BTreeMap<KeyId, KeyRecord>,
-    buckets: BTreeMap<KeyId, Timestamp>,
+    buckets: BTreeMap<String, Timestamp>,
     topics: BTreeMap<Topic, CustomTopic>,
     /// Webhooks.
     pub webhooks: BTreeMap<(TenantId, WebhookId), Webhook>,
@@ -67,6 +68,7 @@ pub struct Tables {
     pub sequences: BTreeMap<DeliveryId, u64>,
     tallies: BTreeMap<WebhookId, Tally>,
     healths: BTreeMap<WebhookId, Health>,
+    free_slots: BTreeMap<WebhookId, Timestamp>,
     /// Webhooks with a backlog on its way, and when somebody looks whether it still is.
     pub looks: BTreeMap<WebhookId, (TenantId, Timestamp)>,
     /// Up to when the past has been looked through.

@@ -10,6 +10,7 @@ mod healths;
 mod inbox;
 mod isolation;
 mod keys;
+mod limits;
 mod matching;
 mod paging;
 mod parked;

@@ -178,6 +178,7 @@ impl Engine {
             attempt: made + 1,
             fresh_at: None,
             released: None,
+            slot: None,
         }))
     }
 }

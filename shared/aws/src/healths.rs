@@ -35,10 +35,13 @@ pub(crate) fn health(item: &Item) -> Result<Health, Error> {
 }
 
 impl Engine {
-    fn health_update(&self, tenant: &TenantId, webhook: WebhookId, mark: &Mark) -> UpdateItemFluentBuilder {
+    pub(crate) fn health_update(&self, tenant: &TenantId, webhook: WebhookId) -> UpdateItemFluentBuilder {
         let update = self.0.db.update_item().table_name(&self.0.settings.webhooks_table);
-        update
-            .set_key(Some(health_key(tenant, webhook)))
+        update.set_key(Some(health_key(tenant, webhook)))
+    }
+
+    fn marked_update(&self, tenant: &TenantId, webhook: WebhookId, mark: &Mark) -> UpdateItemFluentBuilder {
+        self.health_update(tenant, webhook)
             .expression_attribute_values(":mark", mark.value())
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
@@ -65,7 +68,7 @@ impl Healths for Engine {
     async fn strain(&self, tenant: &TenantId, webhook: WebhookId, at: Timestamp) -> Result<Health, Error> {
         let mark = Mark::new();
         let update = self
-            .health_update(tenant, webhook, &mark)
+            .marked_update(tenant, webhook, &mark)
             .update_expression("SET mark = :mark, since = if_not_exists(since, :at) ADD failures :one")
             .condition_expression("attribute_not_exists(mark) OR mark <> :mark")
             .expression_attribute_values(":at", micros(at))
@@ -89,7 +92,7 @@ impl Healths for Engine {
     ) -> Result<bool, Error> {
         let mark = Mark::new();
         let update = self
-            .health_update(tenant, webhook, &mark)
+            .marked_update(tenant, webhook, &mark)
             .update_expression("SET mark = :mark, probe_at = :to")
             .expression_attribute_values(":to", micros(to));
         let update = match from {
@@ -117,7 +120,7 @@ impl Healths for Engine {
     async fn relieve(&self, tenant: &TenantId, webhook: WebhookId) -> Result<bool, Error> {
         let mark = Mark::new();
         let update = self
-            .health_update(tenant, webhook, &mark)
+            .marked_update(tenant, webhook, &mark)
             .update_expression("SET mark = :mark REMOVE failures, since, probe_at")
             .condition_expression("attribute_exists(since)");
         match update.send().await {
@@ -138,7 +141,7 @@ impl Healths for Engine {
 
     async fn slow_down(&self, tenant: &TenantId, webhook: WebhookId, until: Timestamp) -> Result<(), Error> {
         let update = self
-            .health_update(tenant, webhook, &Mark::new())
+            .marked_update(tenant, webhook, &Mark::new())
             .update_expression("SET mark = :mark, slow_until = :until")
             .expression_attribute_values(":until", micros(until));
         let done = update.send().await.map_err(fault("noting that a receiver is slow"))?;

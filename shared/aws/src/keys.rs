@@ -150,8 +150,8 @@ impl Keys for Engine {
         }
     }
 
-    async fn pour(&self, id: &KeyId, bucket: Bucket, now: Timestamp) -> Result<Poured, Error> {
-        let (pk, sk) = (format!("bucket#{id}"), "bucket");
+    async fn pour(&self, name: &str, bucket: Bucket, now: Timestamp) -> Result<Poured, Error> {
+        let (pk, sk) = (format!("bucket#{name}"), "bucket");
         let table = &self.0.settings.keys_table;
         let mut poured = bucket.pour(None, now);
         for _ in 0..POURS {

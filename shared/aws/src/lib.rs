@@ -11,6 +11,7 @@ mod fault;
 mod healths;
 mod item;
 mod keys;
+mod limits;
 mod mark;
 mod parked;
 mod polling;

@@ -87,6 +87,7 @@ impl Engine {
                         attempt: 1,
                         fresh_at: None,
                         released: None,
+                        slot: None,
                     });
                 }
             }

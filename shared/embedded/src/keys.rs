@@ -129,15 +129,15 @@ impl Keys for Engine {
         write.await
     }
 
-    async fn pour(&self, id: &KeyId, bucket: Bucket, now: Timestamp) -> Result<Poured, Error> {
+    async fn pour(&self, name: &str, bucket: Bucket, now: Timestamp) -> Result<Poured, Error> {
         // In memory: what a bucket holds is gone in seconds anyway.
         let mut buckets = self.0.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= MAX_BUCKETS {
             buckets.retain(|_, empty_at| *empty_at > now);
         }
-        let poured = bucket.pour(buckets.get(id).copied(), now);
+        let poured = bucket.pour(buckets.get(name).copied(), now);
         if let Poured::In { empty_at, .. } = poured {
-            buckets.insert(id.clone(), empty_at);
+            buckets.insert(name.to_owned(), empty_at);
         }
         Ok(poured)
     }

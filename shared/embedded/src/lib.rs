@@ -11,6 +11,7 @@ mod events;
 mod healths;
 mod keyfile;
 mod keys;
+mod limits;
 mod lock;
 mod migrations;
 mod parked;
@@ -62,8 +63,9 @@ struct Inner {
     keys: Generational<KeyId, Option<KeyRecord>>,
     catalogue: Generational<(), Arc<Catalogue>>,
     healths: healths::Known,
-    /// When the buckets of keys will be empty.
-    buckets: Mutex<HashMap<KeyId, Timestamp>>,
+    slots: limits::Slots,
+    /// When buckets will be empty, by their names.
+    buckets: Mutex<HashMap<String, Timestamp>>,
     matching: Generational<(TenantId, Topic), Option<Arc<Subscribers>>>,
     filters: Shelf,
     targets: Generational<(TenantId, WebhookId), Option<Arc<Target>>>,
@@ -100,6 +102,7 @@ impl Engine {
             keys: Generational::new(10_000),
             catalogue: Generational::new(16),
             healths,
+            slots: limits::Slots::default(),
             buckets: Mutex::default(),
             matching: Generational::new(10_000),
             filters: Shelf::default(),

@@ -12,13 +12,13 @@ use serde_json::{Map, Value};
 use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, Table,
     json::{Fields, Query},
-    only, v1_auth, v1_delivery, v1_events, v1_filters, v1_polling, v1_views,
+    only, v1_auth, v1_delivery, v1_events, v1_filters, v1_limits, v1_polling, v1_views,
 };
 use crate::{
     access,
     catalogue::Catalogue,
     error::Error,
-    model::{EventId, Header, RedirectUri, Secret, Signature, TenantId, Topic, TopicPattern},
+    model::{EventId, Header, Limits, RedirectUri, Secret, Signature, TenantId, Topic, TopicPattern},
     operation::{
         Asked, Change, Document, Draft, Operation, Outcome, PageRequest, Selector, TestDraft, TopicChange,
         TopicDraft,
@@ -313,6 +313,7 @@ fn register(request: &Request, catalogue: &Catalogue) -> Result<Operation, Error
         filter,
         headers,
         rules: v1_delivery::rules(&mut fields)?,
+        limits: Limits { max_per_second: v1_limits::rate(&mut fields)? },
         auth: v1_auth::auth(&mut fields)?,
         certificate: v1_auth::certificate(&mut fields)?,
         signed: Some(v1_auth::signature(&mut fields)?.unwrap_or(Signature::Hmac)),
@@ -337,6 +338,7 @@ fn change(request: &Request, catalogue: &Catalogue) -> Result<Change, Error> {
             .then(|| v1_auth::certificate(&mut fields))
             .transpose()?,
         signature: v1_auth::signature(&mut fields)?,
+        max_per_second: fields.has("max_per_second").then(|| v1_limits::rate(&mut fields)).transpose()?,
         active: fields.flag("active")?,
         ..Change::default()
     };

@@ -160,6 +160,7 @@ fn webhook_view(webhook: &Webhook) -> Value {
         "id": webhook.id, "tenant": webhook.tenant, "dialect": webhook.dialect, "name": webhook.name,
         "url": webhook.url, "topics": webhook.topics, "filter": webhook.filter, "headers": headers,
         "delivery": v1_delivery::own_view(webhook), "delivery_in_force": v1_delivery::in_force_view(webhook),
+        "max_per_second": webhook.limits.max_per_second,
         "state": state, "disabled_reason": reason,
         "signed": !(webhook.secrets.is_empty() && webhook.key_pairs.is_empty()),
         "created_at": webhook.created_at, "updated_at": webhook.updated_at,

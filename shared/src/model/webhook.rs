@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{Auth, BadId, ClientCertificate, OwnRules, SigningSecret, TenantId, TopicPattern, WebhookId};
+use super::{
+    Auth, BadId, ClientCertificate, Limits, OwnRules, SigningSecret, TenantId, TopicPattern, WebhookId,
+};
 use crate::{filter::Filter, guard};
 
 /// The longest URL that is taken, in characters.
@@ -205,6 +207,9 @@ pub struct Webhook {
     /// Headers on every delivery. Sealed, for they may be secrets.
     #[serde(skip)]
     pub headers: Vec<Header>,
+    /// How much may go to it.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
     /// What its owner says of its delivery.
     #[serde(default, skip_serializing_if = "OwnRules::is_empty")]
     pub rules: OwnRules,

@@ -53,11 +53,11 @@ impl Keys for SimStore {
         self.call("keys", About::World, list).await
     }
 
-    async fn pour(&self, id: &KeyId, bucket: Bucket, now: Timestamp) -> Result<Poured, Error> {
+    async fn pour(&self, name: &str, bucket: Bucket, now: Timestamp) -> Result<Poured, Error> {
         let pour = |core: &mut Core| {
-            let poured = bucket.pour(core.tables.buckets.get(id).copied(), now);
+            let poured = bucket.pour(core.tables.buckets.get(name).copied(), now);
             if let Poured::In { empty_at, .. } = poured {
-                core.tables.buckets.insert(id.clone(), empty_at);
+                core.tables.buckets.insert(name.to_owned(), empty_at);
             }
             Ok(poured)
         };

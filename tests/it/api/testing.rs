@@ -2,6 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use futures::future::join_all;
 use http::{HeaderMap, HeaderValue, Method, header::AUTHORIZATION};
 use postrider_tests::{
     receiver::{Receiver, Reply},
@@ -172,4 +173,21 @@ async fn ultimate_multisites_button_shows_the_receivers_answer() {
     form(&format!("{action}&webhook_event=nonsense"), true).await.expect(400);
     form(&format!("{action}&webhook_url=ftp%3A%2F%2Fx"), true).await.expect(400);
     assert_eq!(client.get(&format!("/wp-json/wu/v2/webhook/{id}")).await.expect(200)["event_count"], 0);
+}
+
+#[tokio::test]
+async fn a_tenant_may_send_so_many_tests_and_others_are_not_troubled() {
+    let receiver = Receiver::ok().await;
+    let (eager, other) =
+        (World::shared().tenant("test-eager").await, World::shared().tenant("test-other").await);
+    let path = async |tenant: &Tenant| {
+        let webhook = tenant.webhook(&receiver.url("/"), &["*"]).await;
+        format!("/v1/webhooks/{}/test", text(&webhook, "id"))
+    };
+    let (own, others) = (path(&eager).await, path(&other).await);
+    let tests = join_all((0..40).map(|_| eager.client.send(Method::POST, &own, None))).await;
+    let refused: Vec<_> = tests.into_iter().filter(|answer| answer.status == 429).collect();
+    // One a second may be sent meanwhile, on a machine that takes some for this.
+    assert!((5..=20).contains(&refused.len()), "{}", refused.len());
+    other.client.send(Method::POST, &others, None).await.expect(200);
 }

@@ -90,7 +90,7 @@ impl Inbox {
     pub(crate) async fn delete(&self, message: &Message) {
         match (self, message.token.clone()) {
             (Self::Embedded(engine), Token::Numbered(id)) => {
-                engine.delete(message.lane, vec![id]).await.unwrap()
+                engine.delete(message.lane, vec![id]).await.unwrap();
             }
             (Self::Aws { engine, .. }, Token::Aws(receipt)) => {
                 engine.delete_messages(message.lane, &[receipt]).await.unwrap();

@@ -173,7 +173,7 @@ async fn a_keys_bucket_fills_and_leaks(world: &World) {
     let start = now();
     let level = async |id: &KeyId, millis: i64| {
         let at = start + jiff::SignedDuration::from_millis(millis);
-        match store.pour(id, bucket, at).await.unwrap() {
+        match store.pour(id.as_str(), bucket, at).await.unwrap() {
             Poured::In { level, .. } => Ok(level),
             Poured::Full { wait } => Err(wait.as_millis()),
         }

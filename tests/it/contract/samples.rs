@@ -11,8 +11,9 @@ use postrider::{
     hint::Hint,
     model::{
         Attempt, Auth, AuthStyle, ClientCertificate, Credentials, Delivery, DeliveryState, Event, Failure,
-        Format, Header, KeyHash, KeyId, KeyRecord, Payload, Phases, Reply, Scope, Secret, SigningSecret,
-        State, Tally, TargetUrl, Tenant, TenantId, TokenSource, Topic, TopicPattern, Webhook, WebhookId,
+        Format, Header, KeyHash, KeyId, KeyRecord, Limits, Payload, Phases, Rate, Reply, Scope, Secret,
+        SigningSecret, State, Tally, TargetUrl, Tenant, TenantId, TokenSource, Topic, TopicPattern, Webhook,
+        WebhookId,
     },
     operation::PageRequest,
     ports::{Added, Store},
@@ -95,6 +96,7 @@ pub(crate) fn webhook(tenant: &TenantId, dialect: &str, topics: &[&str]) -> Webh
         )
         .unwrap(),
         headers: vec![header("x-first", "a, b;c=\"d\""), header("x-second", "\t~ ")],
+        limits: Limits { max_per_second: Rate::try_from(12.5).ok() },
         state: State::Disabled { reason: "the receiver answered 410 Gone".into() },
         auth: Some(auths().swap_remove(2)),
         certificate: Some(certificate()),

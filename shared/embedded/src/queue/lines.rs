@@ -43,7 +43,7 @@ pub(super) type Wanted = (TenantId, i64);
 /// The lines of all tenants with something that waits.
 #[derive(Default)]
 pub(super) struct Lines {
-    lines: HashMap<TenantId, Line>,
+    by_tenant: HashMap<TenantId, Line>,
     /// Whose lines have something in memory, in the order of their turns.
     turns: VecDeque<TenantId>,
     /// Whose lines are short of what is on disk.
@@ -56,8 +56,8 @@ impl Lines {
     /// Lines of tenants whose messages are all on disk.
     pub(super) fn on_disk(tenants: Vec<TenantId>) -> Self {
         let line = || Line { on_disk_after: Some(0), asked: true, ..Line::default() };
-        let lines = tenants.iter().map(|tenant| (tenant.clone(), line())).collect();
-        Self { lines, asking: tenants.into(), ..Self::default() }
+        let by_tenant = tenants.iter().map(|tenant| (tenant.clone(), line())).collect();
+        Self { by_tenant, asking: tenants.into(), ..Self::default() }
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -67,10 +67,10 @@ impl Lines {
     /// Whether a row that has just been written is to be kept in memory; else it is fetched when its turn comes.
     pub(super) fn has_room(&mut self, tenant: &TenantId, row: i64) -> bool {
         let is_full = self.is_full();
-        let Some(line) = self.lines.get_mut(tenant) else {
+        let Some(line) = self.by_tenant.get_mut(tenant) else {
             if is_full {
                 let line = Line { on_disk_after: Some(row - 1), asked: true, ..Line::default() };
-                self.lines.insert(tenant.clone(), line);
+                self.by_tenant.insert(tenant.clone(), line);
                 self.asking.push_back(tenant.clone());
             }
             return !is_full;
@@ -83,10 +83,10 @@ impl Lines {
 
     /// Puts messages at the end of their tenant's line.
     pub(super) fn put(&mut self, tenant: &TenantId, messages: impl IntoIterator<Item = Message>) {
-        if !self.lines.contains_key(tenant) {
-            self.lines.insert(tenant.clone(), Line::default());
+        if !self.by_tenant.contains_key(tenant) {
+            self.by_tenant.insert(tenant.clone(), Line::default());
         }
-        let Some(line) = self.lines.get_mut(tenant) else { return };
+        let Some(line) = self.by_tenant.get_mut(tenant) else { return };
         let before = line.ready.len();
         line.ready.extend(messages);
         self.count += line.ready.len() - before;
@@ -98,7 +98,7 @@ impl Lines {
     /// Takes the next message: the first in the line of the tenant whose turn it is.
     pub(super) fn next(&mut self) -> Option<Message> {
         let tenant = self.turns.pop_front()?;
-        let line = self.lines.get_mut(&tenant)?;
+        let line = self.by_tenant.get_mut(&tenant)?;
         let message = line.ready.pop_front();
         self.count -= usize::from(message.is_some());
         if line.is_short() {
@@ -108,7 +108,7 @@ impl Lines {
         if !line.ready.is_empty() {
             self.turns.push_back(tenant);
         } else if line.on_disk_after.is_none() {
-            self.lines.remove(&tenant);
+            self.by_tenant.remove(&tenant);
         }
         message
     }
@@ -119,19 +119,19 @@ impl Lines {
             return Vec::new();
         }
         let some = self.asking.len().min(AT_ONCE);
-        let after = |tenant: TenantId| Some((self.lines.get(&tenant)?.on_disk_after?, tenant));
+        let after = |tenant: TenantId| Some((self.by_tenant.get(&tenant)?.on_disk_after?, tenant));
         self.asking.drain(..some).filter_map(after).map(|(after, tenant)| (tenant, after)).collect()
     }
 
     /// Notes that what was wanted was fetched, and beyond which row there is more.
     pub(super) fn fetched(&mut self, tenant: &TenantId, more_after: Option<i64>) {
-        let Some(line) = self.lines.get_mut(tenant) else { return };
+        let Some(line) = self.by_tenant.get_mut(tenant) else { return };
         (line.on_disk_after, line.asked) = (more_after, false);
         if line.is_short() {
             line.asked = true;
             self.asking.push_back(tenant.clone());
         } else if line.ready.is_empty() {
-            self.lines.remove(tenant);
+            self.by_tenant.remove(tenant);
         }
     }
 
@@ -165,7 +165,7 @@ mod tests {
         put(&mut lines, "quiet", 4..5);
         let expected = [("noisy", 1), ("quiet", 4), ("noisy", 2), ("noisy", 3)];
         assert_eq!(taken(&mut lines), expected.map(|(name, row)| (name.to_owned(), row)));
-        assert!(lines.lines.is_empty() && lines.turns.is_empty());
+        assert!(lines.by_tenant.is_empty() && lines.turns.is_empty());
     }
 
     #[test]

@@ -28,6 +28,7 @@ async fn send_of(tenant: &str, engine: &Engine, webhooks: u128) {
         attempt: 1,
         fresh_at: None,
         released: None,
+        slot: None,
     };
     let sending = |webhook| Sending { hint: hint(webhook), delay: Duration::ZERO, event: None };
     engine.send((0..webhooks).map(sending).collect()).await.unwrap();
