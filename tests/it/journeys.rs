@@ -1,5 +1,6 @@
 //! Longer ways, from an event to what became of it.
 
+mod abuse;
 mod crash;
 mod deliver;
 mod faults;
@@ -13,3 +14,4 @@ mod restart;
 mod retry;
 mod secrets;
 mod tls;
+mod upgrade;
