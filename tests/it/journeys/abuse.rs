@@ -80,7 +80,7 @@ async fn who_takes_his_time_is_not_waited_for() {
     }
     for (answer, after) in slow_bodies {
         assert!(answer.starts_with("HTTP/1.1 408"), "{answer:?}");
-        assert!((BODY - Duration::from_secs(1)..BODY + LATE).contains(&after), "{after:?}");
+        assert!((BODY / 2..BODY + LATE).contains(&after), "{after:?}");
     }
     for answer in floods {
         // Who is still sending when the connection is closed may not hear why.
