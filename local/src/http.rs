@@ -14,7 +14,7 @@ use hyper_util::{
 };
 use lambda_http::Body;
 use postrider::ports::{Ports, Post};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -25,8 +25,16 @@ use crate::{
 
 /// The longest request body, as an HTTP API takes it.
 const MAX_BODY: usize = 10 << 20;
-/// How long a client may take over its headers.
+/// How long a client may take over its headers, and how long a connection may be idle.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+/// How long a client may take over its body: the rest of the 30 s after which an HTTP API gives up is for the answer.
+const BODY_WITHIN: Duration = Duration::from_secs(20);
+/// The longest request line and headers, with room for what an HTTP API takes (10,240 bytes), so that the answer to
+/// what is longer is ours.
+const MAX_HEAD: usize = 64 << 10;
+/// Connections at once: with what a process may have open by default (1,024 files), as many again are left for
+/// deliveries. Others wait to be accepted until one of them ends, which idle ones soon do.
+const CONNECTIONS: usize = 512;
 
 pub(crate) type Answer = Response<Full<Bytes>>;
 
@@ -43,7 +51,12 @@ pub(crate) struct Server {
 pub(crate) async fn serve(listener: TcpListener, server: Server, stop: CancellationToken) {
     let server = Arc::new(server);
     let connections = GracefulShutdown::new();
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
+        let permit = tokio::select! {
+            permit = room.clone().acquire_owned() => permit,
+            () = stop.cancelled() => break,
+        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = stop.cancelled() => break,
@@ -62,10 +75,14 @@ pub(crate) async fn serve(listener: TcpListener, server: Server, stop: Cancellat
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADERS_WITHIN)
+            .max_buf_size(MAX_HEAD)
             .serve_connection(TokioIo::new(stream), service);
         let connection = connections.watch(connection);
         // A client that breaks off hears nothing more, and nobody else needs to.
-        tokio::spawn(async move { drop(connection.await) });
+        tokio::spawn(async move {
+            drop(connection.await);
+            drop(permit);
+        });
     }
     drop(listener);
     connections.shutdown().await;
@@ -74,7 +91,11 @@ pub(crate) async fn serve(listener: TcpListener, server: Server, stop: Cancellat
 impl Server {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         let (parts, body) = request.into_parts();
-        let body = match Limited::new(body, MAX_BODY).collect().await {
+        let reading = Limited::new(body, MAX_BODY).collect();
+        let Ok(read) = tokio::time::timeout(BODY_WITHIN, reading).await else {
+            return gateway(StatusCode::REQUEST_TIMEOUT, "Request Timeout");
+        };
+        let body = match read {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
                 return gateway(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");

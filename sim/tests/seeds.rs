@@ -44,7 +44,7 @@ fn a_seed_always_goes_the_same_way() {
 /// A simulation in which nothing goes wrong would prove nothing.
 #[test]
 fn much_goes_wrong() {
-    let reports: Vec<_> = (0..60).map(run).collect();
+    let reports: Vec<_> = (0..150).map(run).collect();
     let tallies = || reports.iter().map(|report| *report.outcome.as_ref().unwrap());
     let seeds = |found: fn(&postrider_sim::check::Tally) -> bool| tallies().filter(found).count();
     assert!(reports.iter().filter(|report| report.crashes > 0).count() > 20);

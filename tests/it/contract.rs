@@ -9,6 +9,7 @@ mod grants;
 mod healths;
 mod inbox;
 mod isolation;
+mod items;
 mod keys;
 mod limits;
 mod matching;

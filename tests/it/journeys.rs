@@ -3,6 +3,7 @@
 mod announce;
 mod authentication;
 mod client_certificates;
+mod abuse;
 mod crash;
 mod deliver;
 mod faults;
@@ -19,3 +20,4 @@ mod secrets;
 mod telemetry;
 mod tls;
 mod tokens;
+mod upgrade;

@@ -99,13 +99,13 @@ impl Call {
     }
 
     /// The answer to a batch as it is when its last part was not done.
-    fn without(&self, answer: &mut Value, last: Value) {
+    fn without(&self, answer: &mut Value, last: &Value) {
         match &*self.operation {
             "BatchGetItem" | "BatchWriteItem" => {
                 let is_read = self.operation == "BatchGetItem";
                 let mut left = self.body["RequestItems"].clone();
                 for of_table in left.as_object_mut().into_iter().flat_map(|tables| tables.values_mut()) {
-                    *(if is_read { &mut of_table["Keys"] } else { of_table }) = json!([last.clone()]);
+                    *(if is_read { &mut of_table["Keys"] } else { of_table }) = json!([last]);
                 }
                 answer[if is_read { "UnprocessedKeys" } else { "UnprocessedItems" }] = left;
             }
@@ -335,7 +335,7 @@ impl State {
             return Ok(Response::from_parts(parts, Full::from(body)));
         }
         let mut told: Value = serde_json::from_slice(&body).map_err(|_| Cut)?;
-        call.without(&mut told, last);
+        call.without(&mut told, &last);
         parts.headers.remove(header::CONTENT_LENGTH);
         parts.headers.remove("x-amz-crc32");
         Ok(Response::from_parts(parts, Full::from(told.to_string())))

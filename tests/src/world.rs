@@ -118,6 +118,15 @@ impl World {
         read(&self.dir.path().join("stderr"))
     }
 
+    /// Bytes of memory that it has at the moment, by Linux's account.
+    pub fn resident(&self) -> u64 {
+        let id = self.process().as_ref().expect("it runs").runner.id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("Linux tells of it");
+        let kilobytes =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        1024 * kilobytes.and_then(|number| number.parse::<u64>().ok()).expect("a number of kB")
+    }
+
     /// SIGKILL: it gets no chance to finish anything.
     pub fn kill(&self) {
         if let Some(mut process) = self.process().take() {

@@ -87,7 +87,7 @@ macro_rules! verbs {
 trait Both: Store + Queue {}
 impl<T: Store + Queue> Both for T {}
 
-async fn is_among<T>(found: Result<Vec<T>, Error>, own: impl Fn(&T) -> bool) -> Result<bool, Error> {
+fn is_among<T>(found: Result<Vec<T>, Error>, own: impl Fn(&T) -> bool) -> Result<bool, Error> {
     Ok(found?.iter().any(own))
 }
 
@@ -152,10 +152,10 @@ verbs! { engine, kept;
     look_no_more: "()" | "()" => engine.look_no_more(kept.webhook.id);
     to_look_at: "true" | "false" => async {
         let found = engine.to_look_at(now(), now() + secs(90), MANY).await;
-        is_among(found, |(_, webhook)| *webhook == kept.webhook.id).await
+        is_among(found, |(_, webhook)| *webhook == kept.webhook.id)
     };
     due: "true" | "false" => async {
-        is_among(engine.due(now(), now() + secs(90), MANY).await, |hint| hint.delivery == kept.pending.id).await
+        is_among(engine.due(now(), now() + secs(90), MANY).await, |hint| hint.delivery == kept.pending.id)
     };
     send: "()" | "()" => async {
         let hint = Hint::again(&kept.event, kept.webhook.id);

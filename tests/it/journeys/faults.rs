@@ -42,7 +42,7 @@ const CONSUMERS: usize = 4;
 /// First requests that the third receiver answers with 500: enough to open the breaker.
 const UNWELL: usize = 14;
 /// The bound of the whole, in a debug build on a busy machine.
-const WITHIN: Duration = Duration::from_secs(120);
+const WITHIN: Duration = Duration::from_mins(2);
 
 /// The machine's clock, set forward by and by, so that what comes due later need not be waited for.
 #[derive(Default)]
@@ -122,7 +122,7 @@ async fn with_one_of_five_calls_gone_wrong_nothing_is_lost() {
     }
 
     let injected = proxy.injected();
-    let arrived = arrived.lock().unwrap();
+    let arrived = arrived.lock().unwrap().clone();
     let twice: usize = arrived.values().map(|count| count - 1).sum();
     let of = |fault| {
         injected.iter().filter(|((_, kind), _)| *kind == fault).map(|(_, count)| count).sum::<usize>()

@@ -106,7 +106,7 @@ async fn what_a_kill_strands_goes_on_at_once() {
 
     let all = || arrivals.values().flatten();
     let under_way =
-        |kill: &Kill| all().filter(|at| (kill.at - TAKES - RECORDED..kill.at).contains(*at)).count();
+        |kill: &Kill| all().filter(|at| **at < kill.at && **at + TAKES + RECORDED >= kill.at).count();
     let at_kills: Vec<_> = kills.iter().map(under_way).collect();
     let twice = all().count() - arrivals.len();
     let resumed: Vec<_> = kills.iter().map(|kill| last_resumed(kill, &accepted, &arrivals)).collect();
