@@ -5,6 +5,7 @@ mod event;
 mod grant;
 mod health;
 mod ids;
+mod kept_headers;
 mod own_rules;
 mod secret;
 mod tenant;
@@ -18,6 +19,7 @@ pub use event::{
 pub use grant::{Challenge, Code, Grant, RedirectUri};
 pub use health::{BREAKER, Health};
 pub use ids::{BadId, DeliveryId, EventId, KeyId, TenantId, WebhookId};
+pub use kept_headers::KeptHeaders;
 pub use own_rules::{BadRule, OwnRules, Statuses};
 pub use secret::{Credentials, KeyHash, Secret, SigningSecret};
 pub use tenant::{KeyRecord, Scope, Tenant};

@@ -5,14 +5,14 @@ use std::{error::Error as _, net::SocketAddr, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Request, Response, Uri,
-    header::{ACCEPT, HOST, RETRY_AFTER, USER_AGENT},
+    HeaderMap, HeaderValue, Method, Request, Response, Uri,
+    header::{ACCEPT, HOST, USER_AGENT},
 };
 use http_body_util::Full;
 use hyper::body::Incoming;
 use postrider::{
     error::Error,
-    model::{Failure, Phases, Reply},
+    model::{Failure, KeptHeaders, Phases, Reply},
     ports::{Outgoing, Post},
     verdict::{Answer, Broken, Exchange},
 };
@@ -101,20 +101,18 @@ impl Outbound {
         seen.address = Some(connection.address);
         let request = request(message).map_err(|broken| Lost { broken, unanswered: false })?;
         let began = Instant::now();
-        let response = connection.send(request).await.map_err(|error| Lost {
-            unanswered: !error.is_parse(),
-            broken: Broken { failure: Failure::Protocol, detail: words(&error) },
-        })?;
+        let response = connection
+            .send(request)
+            .await
+            .map_err(|error| Lost { unanswered: !error.is_parse(), broken: broken(&error) })?;
         seen.phases.first_byte_us = Some(micros(began.elapsed()));
-        let retry_after =
-            response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let reply = read(&mut connection, response).await;
-        let reply = reply.map_err(|broken| Lost { broken, unanswered: false })?;
+        let answer = read(&mut connection, response).await;
+        let answer = answer.map_err(|broken| Lost { broken, unanswered: false })?;
         // A body that goes on is left unread, and its connection with it.
-        if !reply.truncated {
+        if !answer.reply.truncated {
             self.pool.keep(place(&message.url), connection);
         }
-        Ok(Answer { reply, retry_after })
+        Ok(answer)
     }
 }
 
@@ -123,29 +121,36 @@ fn place(url: &Url) -> &str {
     &url[..Position::BeforePath]
 }
 
-fn request(message: &Outgoing) -> Result<Request<Full<Bytes>>, Broken> {
-    let unsendable = |detail: String| Broken { failure: Failure::Message, detail };
-    let url = &*message.url;
-    let uri: Uri = url[Position::BeforePath..Position::AfterQuery]
-        .parse()
-        .map_err(|error| unsendable(format!("the URL: {error}")))?;
-    let host = HeaderValue::from_str(&url[Position::BeforeHost..Position::BeforePath])
+fn unsendable(detail: String) -> Broken {
+    Broken { failure: Failure::Message, detail }
+}
+
+/// Adds what every message of ours says of itself.
+fn complete(message: &mut Outgoing) -> Result<(), Broken> {
+    let host = HeaderValue::from_str(&message.url[Position::BeforeHost..Position::BeforePath])
         .map_err(|error| unsendable(format!("the URL's host: {error}")))?;
-    let mut request = Request::new(Full::new(message.body.clone()));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = uri;
-    let headers = request.headers_mut();
-    headers.clone_from(&message.headers);
+    let headers = &mut message.headers;
     headers.insert(HOST, host);
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("Postrider/", env!("CARGO_PKG_VERSION"))));
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    Ok(())
+}
+
+fn request(message: &Outgoing) -> Result<Request<Full<Bytes>>, Broken> {
+    let uri: Uri = message.url[Position::BeforePath..Position::AfterQuery]
+        .parse()
+        .map_err(|error| unsendable(format!("the URL: {error}")))?;
+    let mut request = Request::new(Full::new(message.body.clone()));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri;
+    request.headers_mut().clone_from(&message.headers);
     Ok(request)
 }
 
 /// Reads what is kept of an answer.
-async fn read(connection: &mut Connection, response: Response<Incoming>) -> Result<Reply, Broken> {
-    let status = response.status().as_u16();
-    let mut body = response.into_body();
+async fn read(connection: &mut Connection, response: Response<Incoming>) -> Result<Answer, Broken> {
+    let (head, mut body) = response.into_parts();
+    let status = head.status.as_u16();
     let mut kept: Vec<u8> = Vec::new();
     let mut truncated = false;
     while let Some(frame) = connection.frame(&mut body).await {
@@ -161,11 +166,20 @@ async fn read(connection: &mut Connection, response: Response<Incoming>) -> Resu
             break;
         }
     }
-    Ok(Reply { status, body: String::from_utf8_lossy(&kept).into_owned(), truncated })
+    let body = String::from_utf8_lossy(&kept).into_owned();
+    let reply = Reply { status, body, truncated, headers: KeptHeaders::default() };
+    Ok(Answer { reply, headers: head.headers })
+}
+
+fn broken(error: &hyper::Error) -> Broken {
+    let failure = if error.is_parse_too_large() { Failure::TooLarge } else { Failure::Protocol };
+    Broken { failure, detail: words(error) }
 }
 
 fn words(error: &hyper::Error) -> String {
-    if error.is_parse() {
+    if error.is_parse_too_large() {
+        "the answer's head is longer than 64 KiB, or has more than 100 headers".into()
+    } else if error.is_parse() {
         "what came back is not HTTP".into()
     } else if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
         "the receiver closed the connection without an answer".into()
@@ -177,16 +191,22 @@ fn words(error: &hyper::Error) -> String {
 
 #[async_trait]
 impl Post for Outbound {
-    async fn post(&self, message: Outgoing) -> Exchange {
+    async fn post(&self, mut message: Outgoing) -> Exchange {
         let began = Instant::now();
         let mut seen = Seen::default();
-        let result = timeout_at(began + message.timeout, self.exchange(&message, &mut seen)).await;
-        let result = result.unwrap_or_else(|_| {
-            let detail = format!("no whole answer within {} s", message.timeout.as_secs());
-            Err(Broken { failure: Failure::Timeout, detail })
-        });
+        let result = match complete(&mut message) {
+            Err(broken) => Err(broken),
+            Ok(()) => {
+                let exchange = timeout_at(began + message.timeout, self.exchange(&message, &mut seen)).await;
+                exchange.unwrap_or_else(|_| {
+                    let detail = format!("no whole answer within {} s", message.timeout.as_secs());
+                    Err(Broken { failure: Failure::Timeout, detail })
+                })
+            }
+        };
         let Seen { mut phases, address } = seen;
         phases.total_us = micros(began.elapsed());
-        Exchange { phases, address: address.map(|address| address.to_string()), result }
+        let sent = if address.is_some() { message.headers } else { HeaderMap::new() };
+        Exchange { phases, address: address.map(|address| address.to_string()), sent, result }
     }
 }
