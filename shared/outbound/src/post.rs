@@ -194,16 +194,16 @@ impl Post for Outbound {
     async fn post(&self, mut message: Outgoing) -> Exchange {
         let began = Instant::now();
         let mut seen = Seen::default();
-        let result = match complete(&mut message) {
-            Err(broken) => Err(broken),
-            Ok(()) => {
-                let exchange = timeout_at(began + message.timeout, self.exchange(&message, &mut seen)).await;
-                exchange.unwrap_or_else(|_| {
-                    let detail = format!("no whole answer within {} s", message.timeout.as_secs());
-                    Err(Broken { failure: Failure::Timeout, detail })
-                })
-            }
+        let deadline = began + message.timeout;
+        let exchange = async {
+            complete(&mut message)?;
+            self.exchange(&message, &mut seen).await
         };
+        let result = timeout_at(deadline, exchange).await;
+        let result = result.unwrap_or_else(|_| {
+            let detail = format!("no whole answer within {} s", message.timeout.as_secs());
+            Err(Broken { failure: Failure::Timeout, detail })
+        });
         let Seen { mut phases, address } = seen;
         phases.total_us = micros(began.elapsed());
         let sent = if address.is_some() { message.headers } else { HeaderMap::new() };
