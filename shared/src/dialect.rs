@@ -17,6 +17,7 @@ mod v1;
 mod v1_delivery;
 mod v1_events;
 mod v1_filters;
+mod v1_history;
 mod v1_views;
 mod xml;
 

@@ -6,7 +6,7 @@
 //! - [`ports`]: what the use cases need of the world; [`hint`]: what waits in the queue
 //! - [`access`]: who asks, and whether they may; [`oauth`]: how a client gets tokens
 //! - [`door`]: a request from decoding to answer; [`tenants`], [`webhooks`], [`credentials`], [`filters`],
-//!   [`publish`], [`history`]: the use cases behind it
+//!   [`publish`], [`history`], [`stats`]: the use cases behind it
 //! - [`deliver`]: one attempt; [`sweep`]: what is due or stranded
 //! - [`filter`]: which events a webhook gets
 //! - [`guard`], [`retry`], [`verdict`], [`in_force`], [`signing`], [`sealing`], [`bucket`]: pure rules
@@ -39,6 +39,7 @@ pub mod retry;
 pub mod schema;
 pub mod sealing;
 pub mod signing;
+pub mod stats;
 pub mod sweep;
 pub mod tenants;
 pub mod testing;

@@ -15,6 +15,7 @@ mod parked;
 mod queue;
 mod restart;
 mod samples;
+mod sought;
 mod stranded;
 mod tenants;
 mod topics;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Context, Response, answer, v1::write_cursor, v1_delivery};
+use super::{Context, Response, answer, v1::write_cursor, v1_delivery, v1_history};
 use crate::{
     error::Error,
     filter::Miss,
@@ -66,6 +66,7 @@ pub(super) fn success(outcome: Outcome) -> Response {
             return response;
         }
         Outcome::Deliveries(page) => (StatusCode::OK, page_view(&page, |d| delivery_view(d, false))),
+        Outcome::Stats(stats) => (StatusCode::OK, v1_history::stats_view(&stats)),
         Outcome::Delivery(delivery) => (StatusCode::OK, delivery_view(&delivery, true)),
         Outcome::Published(receipts) => (StatusCode::ACCEPTED, json!(receipts.len())),
     };
