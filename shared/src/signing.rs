@@ -65,6 +65,8 @@ fn signature(secret: &Secret, id: &EventId, now: Timestamp, body: &[u8]) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::model::Secret;
 
@@ -120,5 +122,29 @@ mod tests {
         sign(&mut headers, &"e".parse().unwrap(), now, b"{}", &[SigningSecret::generate(&[2; 24]), old])
             .unwrap();
         assert_eq!(headers[SIGNATURE].to_str().unwrap().split(' ').count(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn a_secret_of_any_text_signs_what_the_specifications_library_would_or_nothing(
+            text in prop_oneof!["\\PC*", "whsec_[A-Za-z0-9+/=]{0,60}"], body in "\\PC*",
+        ) {
+            let secret = SigningSecret { key: Secret::new(text.clone()), retires_at: None };
+            let (now, mut headers) = (Timestamp::from_second(1_614_265_330).unwrap(), HeaderMap::new());
+            let id = "e-1".parse().unwrap();
+            match sign(&mut headers, &id, now, body.as_bytes(), std::slice::from_ref(&secret)) {
+                Ok(()) if secret.is_standard() => {
+                    let own = standardwebhooks::Webhook::new(&text).unwrap();
+                    prop_assert_eq!(&headers[SIGNATURE], &own.sign("e-1", now.as_second(), body.as_bytes()).unwrap());
+                }
+                Ok(()) => prop_assert!(!headers.contains_key(SIGNATURE)),
+                Err(error) => {
+                    // What an error says is logged.
+                    prop_assert!(!headers.contains_key(SIGNATURE));
+                    let said = format!("{error:?}");
+                    prop_assert!(text.len() < 8 || !said.contains(&text));
+                }
+            }
+        }
     }
 }
