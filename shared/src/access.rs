@@ -190,6 +190,7 @@ fn needs(operation: &Operation) -> Option<(Scope, Option<&TenantId>)> {
         | Operation::GetHealth(..)
         | Operation::TryFilter(..)
         | Operation::ListDeliveries(..)
+        | Operation::GetStats(..)
         | Operation::GetDelivery(..) => (Scope::Read, None),
         Operation::CreateWebhook(..)
         | Operation::SwitchWebhooks(..)

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -13,12 +13,14 @@ use crate::{
     health::{self, Admission},
     hint::{Hint, Lane},
     in_force::InForce,
-    model::{Attempt, BREAKER, Delivery, DeliveryState, Event, Failure, Health, Rate, State, Tally},
+    model::{
+        Attempt, BREAKER, Delivery, DeliveryState, Event, Failure, Health, KeptHeaders, Rate, State, Tally,
+    },
     parked,
     ports::{Claim, MAX_DELAY, Outgoing, Ports, Post, Sending, Target},
     publish::AGAIN_AFTER,
     retry, signing, telemetry,
-    verdict::{Broken, Exchange, Verdict, judge},
+    verdict::{Answer, Broken, Exchange, Verdict, judge},
     webhooks,
 };
 
@@ -204,7 +206,8 @@ pub(crate) async fn exchange(post: &dyn Post, dialect: &dyn Dialect, posting: &P
         Err(error) => {
             let detail = error.fault().map_or_else(|| error.to_string(), str::to_owned);
             let broken = Broken { failure: Failure::Message, detail };
-            Exchange { phases: crate::model::Phases::default(), address: None, result: Err(broken) }
+            let phases = crate::model::Phases::default();
+            Exchange { phases, address: None, sent: HeaderMap::new(), result: Err(broken) }
         }
     }
 }
@@ -216,6 +219,7 @@ fn outgoing(dialect: &dyn Dialect, posting: &Posting<'_>) -> Result<Outgoing, Er
         let unsendable = |_| Error::Internal("a kept header that cannot be sent".into());
         let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|e| unsendable(e.to_string()))?;
         let mut value = HeaderValue::from_str(&header.value).map_err(|e| unsendable(e.to_string()))?;
+        // It may be a secret: only its owner knows.
         value.set_sensitive(true);
         headers.insert(name, value);
     }
@@ -244,7 +248,9 @@ async fn settle(
     let (now, webhook) = (ports.clock.now(), &made.target.webhook);
     let rules = InForce::new(made.dialect, &webhook.rules);
     let verdict = judge(&exchange, &rules, now);
-    delivery.add(attempt(exchange, verdict, made.hint.attempt, made.began));
+    // A success needs no explanation, and its record is to stay one write unit of DynamoDB's.
+    let with_headers = verdict != Verdict::Delivered;
+    delivery.add(attempt(exchange, verdict, made.hint.attempt, made.began, with_headers));
     let failed = delivery.attempts.last().and_then(|attempt| attempt.failure);
     // What we could not even write says nothing of the receiver.
     let strains = matches!(verdict, Verdict::Retry { .. }) && failed != Some(Failure::Message);
@@ -372,18 +378,26 @@ async fn tally(ports: &Ports, delivery: &Delivery) {
     }
 }
 
-/// An exchange as it is kept.
-pub(crate) fn attempt(exchange: Exchange, verdict: Verdict, number: u32, at: Timestamp) -> Attempt {
-    let Exchange { phases, address, result } = exchange;
+/// An exchange as it is kept, or shown.
+pub(crate) fn attempt(
+    exchange: Exchange,
+    verdict: Verdict,
+    number: u32,
+    at: Timestamp,
+    with_headers: bool,
+) -> Attempt {
+    let Exchange { phases, address, sent, result } = exchange;
+    let headers = |all: &HeaderMap| if with_headers { KeptHeaders::of(all) } else { KeptHeaders::default() };
     let (failure, detail, reply) = match result {
-        Ok(answer) if verdict == Verdict::Delivered => (None, None, Some(answer.reply)),
-        Ok(answer) => {
-            let detail = format!("the receiver answered {}", answer.reply.status);
-            (Some(Failure::Status), Some(detail), Some(answer.reply))
+        Ok(Answer { mut reply, headers: received }) => {
+            reply.headers = headers(&received);
+            let failed = verdict != Verdict::Delivered;
+            let detail = failed.then(|| format!("the receiver answered {}", reply.status));
+            (failed.then_some(Failure::Status), detail, Some(reply))
         }
         Err(broken) => (Some(broken.failure), Some(broken.detail), None),
     };
-    Attempt { number, at, phases, address, failure, detail, reply }
+    Attempt { number, at, phases, address, sent_headers: headers(&sent), failure, detail, reply }
 }
 
 /// One wide line for each attempt, and its figures.

@@ -18,6 +18,7 @@ mod v1_auth;
 mod v1_delivery;
 mod v1_events;
 mod v1_filters;
+mod v1_history;
 mod v1_limits;
 mod v1_polling;
 mod v1_views;

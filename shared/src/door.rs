@@ -19,7 +19,7 @@ use crate::{
     operation::{Operation, Outcome},
     parked, polling,
     ports::{Ports, Post},
-    publish, tenants, testing, topics, webhooks,
+    publish, stats, tenants, testing, topics, webhooks,
 };
 
 /// Which operations a function does: each has the rights that these need, and no others.
@@ -195,9 +195,10 @@ async fn perform(ports: &Ports, principal: &Principal, operation: Operation) -> 
         Operation::Publish(events) => {
             Ok(Outcome::Published(publish::publish(ports, principal, events).await))
         }
-        Operation::ListDeliveries(asked, webhook, page) => {
-            history::list(ports, principal, &asked, webhook, &page).await
+        Operation::ListDeliveries(asked, webhook, sought, page) => {
+            history::list(ports, principal, &asked, webhook, &sought, &page).await
         }
+        Operation::GetStats(asked, which, hours) => stats::of(ports, principal, &asked, &which, hours).await,
         Operation::GetDelivery(asked, id) => history::get(ports, principal, &asked, id).await,
         Operation::RetryDelivery(asked, id) => again::retry(ports, principal, &asked, id).await,
         Operation::SendTest(..) => Err(Error::NotFound("path")),

@@ -197,6 +197,8 @@ struct Inline<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use uuid::Uuid;
 
@@ -221,6 +223,62 @@ mod tests {
         assert_eq!(Hint::read(&message).unwrap(), (hint, Some(Arc::new(event))));
         for poison in ["", "{}", &message.replace("\"v\":1", "\"v\":2"), &message.replace("dlv_", "x")] {
             assert!(matches!(Hint::read(poison), Err(Error::Malformed(_))), "{poison}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_message_of_ours_or_is_refused(text in "\\PC*") {
+            prop_assert!(matches!(Hint::read(&text), Err(Error::Malformed(_))), "{}", text);
+        }
+
+        #[test]
+        fn a_message_with_something_else_in_it_is_read_or_refused(
+            at in 0_usize..400, less in 0_usize..5, more in "[ -~\\PC]{0,5}",
+        ) {
+            let hint = Hint {
+                tenant: "acme".parse().unwrap(),
+                event: "e-1".parse().unwrap(),
+                delivery: DeliveryId { event: Uuid::from_u128(1), webhook: WebhookId(Uuid::from_u128(2)) },
+                attempt: 3,
+                fresh_at: Some(Timestamp::UNIX_EPOCH),
+                released: Some(1),
+            };
+            let mut message = hint.write(None).unwrap();
+            let at = at % message.len();
+            message.replace_range(at..message.len().min(at + less), &more);
+            match Hint::read(&message) {
+                // Whatever it says, it says it again.
+                Ok((read, None)) => prop_assert_eq!(Hint::read(&read.write(None).unwrap()).unwrap().0, read),
+                Ok((_, Some(_))) => prop_assert!(false, "an event out of nothing: {}", message),
+                Err(error) => prop_assert!(matches!(error, Error::Malformed(_)), "{}", error),
+            }
+        }
+
+        #[test]
+        fn every_hint_reads_back(
+            tenant in "[a-z0-9][a-z0-9._-]{0,20}", event in "[!-~]{1,40}", numbers in any::<(u128, u128, u32)>(),
+            fresh_at in prop::option::of(0_i64..4_000_000_000), released in prop::option::of(any::<u32>()),
+            payload in "[\\PC\\n\"]*",
+        ) {
+            let Ok(event) = event.parse() else { return Ok(()) };
+            let webhook = WebhookId(Uuid::from_u128(numbers.1));
+            let event = Event {
+                tenant: tenant.parse().unwrap(),
+                id: event,
+                uid: Uuid::from_u128(numbers.0),
+                topic: "order.created".parse().unwrap(),
+                payload: Payload::from_store(serde_json::to_vec(&payload).unwrap()),
+                payloads: Payloads::new(),
+                metadata: Metadata::new(),
+                occurred_at: None,
+                accepted_at: Timestamp::UNIX_EPOCH,
+                webhooks: Arc::from([webhook]),
+            };
+            let fresh_at = fresh_at.map(|second| Timestamp::from_second(second).unwrap());
+            let hint = Hint { attempt: numbers.2, fresh_at, released, ..Hint::again(&event, webhook) };
+            let message = hint.write(Some(&event)).unwrap();
+            prop_assert_eq!(Hint::read(&message).unwrap(), (hint, Some(Arc::new(event))));
         }
     }
 }

@@ -4,23 +4,24 @@ use crate::{
     access::Principal,
     error::Error,
     model::{DeliveryId, WebhookId},
-    operation::{Asked, Outcome, PageRequest},
+    operation::{Asked, Outcome, PageRequest, Sought},
     ports::Ports,
 };
 
-/// Lists a webhook's deliveries, newest first.
+/// Lists those of a webhook's deliveries that are sought, newest first.
 pub async fn list(
     ports: &Ports,
     principal: &Principal,
     asked: &Asked,
     webhook: WebhookId,
+    sought: &Sought,
     page: &PageRequest,
 ) -> Result<Outcome, Error> {
     let tenant = principal.tenant_for(asked.tenant.as_ref())?;
     if ports.store.webhook(&tenant, webhook).await?.is_none() {
         return Err(Error::NotFound("webhook"));
     }
-    ports.store.deliveries(&tenant, webhook, page).await.map(Outcome::Deliveries)
+    ports.store.deliveries(&tenant, webhook, sought, page).await.map(Outcome::Deliveries)
 }
 
 /// Reads a delivery with its attempts.

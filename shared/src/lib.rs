@@ -6,7 +6,7 @@
 //! - [`ports`]: what the use cases need of the world; [`hint`]: what waits in the queue
 //! - [`access`]: who asks, and whether they may; [`oauth`]: how a client gets tokens
 //! - [`door`]: a request from decoding to answer; [`tenants`], [`webhooks`], [`credentials`], [`filters`],
-//!   [`publish`], [`history`]: the use cases behind it
+//!   [`publish`], [`history`], [`stats`]: the use cases behind it
 //! - [`authentication`]: how a delivery proves itself; [`token`]: the tokens that it may take
 //! - [`deliver`]: one attempt; [`again`]: one that is asked for; [`sweep`]: what is due or stranded;
 //!   [`polling`]: events that their receiver fetches; [`announce`]: what happens to webhooks themselves;
@@ -47,6 +47,7 @@ mod rotation;
 pub mod schema;
 pub mod sealing;
 pub mod signing;
+pub mod stats;
 pub mod sweep;
 pub mod telemetry;
 pub mod tenants;

@@ -6,6 +6,7 @@ mod event;
 mod grant;
 mod health;
 mod ids;
+mod kept_headers;
 mod limits;
 mod own_rules;
 mod secret;
@@ -21,6 +22,7 @@ pub use event::{
 pub use grant::{Challenge, Code, Grant, RedirectUri};
 pub use health::{BREAKER, Health};
 pub use ids::{BadId, DeliveryId, EventId, KeyId, TenantId, WebhookId};
+pub use kept_headers::KeptHeaders;
 pub use limits::{Limits, Rate};
 pub use own_rules::{BadRule, OwnRules, Statuses};
 pub use secret::{Credentials, KeyHash, PublicKey, Secret, SigningSecret};

@@ -11,11 +11,13 @@ use crate::{
     error::Error,
     filter::{Filter, Miss},
     model::{
-        Attempt, Attributes, Auth, ClientCertificate, CustomTopic, Delivery, DeliveryId, EventId, Format,
-        Header, Health, KeyId, KeyRecord, Limits, Metadata, OwnRules, Payload, Payloads, PublicKey, Rate,
-        RedirectUri, Scope, Secret, Signature, Tenant, TenantId, Topic, TopicPattern, Webhook, WebhookId,
+        Attempt, Attributes, Auth, ClientCertificate, CustomTopic, Delivery, DeliveryId, DeliveryState,
+        EventId, Format, Header, Health, KeyId, KeyRecord, Limits, Metadata, OwnRules, Payload, Payloads,
+        PublicKey, Rate, RedirectUri, Scope, Secret, Signature, Tenant, TenantId, Topic, TopicPattern,
+        Webhook, WebhookId,
     },
     oauth::{ConsentRequest, Decision, Question, Refusal, SentBack, TokenRequest, Tokens},
+    stats::Stats,
 };
 
 /// A request in the domain's words.
@@ -111,7 +113,9 @@ pub enum Operation {
     /// Publish events: each is judged by itself.
     Publish(Vec<Result<NewEvent, Error>>),
     /// List a webhook's deliveries, newest first.
-    ListDeliveries(Asked, WebhookId, PageRequest),
+    ListDeliveries(Asked, WebhookId, Sought, PageRequest),
+    /// Tell how a webhook's deliveries of so many hours went.
+    GetStats(Asked, Selector, u16),
     /// Read a delivery with its attempts.
     GetDelivery(Asked, DeliveryId),
     /// Attempt a delivery again at once, however it stands.
@@ -351,6 +355,49 @@ pub struct TestDraft {
     pub url: Option<String>,
 }
 
+/// Which of a webhook's deliveries are sought; what is none does not matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sought {
+    /// Those that stand so.
+    pub state: Option<DeliveryState>,
+    /// Those of events of a topic.
+    pub topic: Option<Topic>,
+    /// Those of events accepted from then on.
+    pub since: Option<Timestamp>,
+    /// Those of events accepted before then.
+    pub until: Option<Timestamp>,
+}
+
+impl Sought {
+    /// How many others an engine passes over for one page, about: then it ends the page where it stands.
+    pub const PASSED_OVER: usize = 1000;
+
+    /// Whether a delivery is among them.
+    pub fn take(&self, state: DeliveryState, topic: &str, created_at: Timestamp) -> bool {
+        self.state.is_none_or(|sought| sought == state)
+            && self.topic.as_ref().is_none_or(|sought| sought.as_str() == topic)
+            && self.since.is_none_or(|since| since <= created_at)
+            && self.until.is_none_or(|until| created_at < until)
+    }
+
+    /// Between which numbers of events they lie, both included, beyond where a page ended; none: there is nothing between.
+    /// An event's number begins with the millisecond in which it was accepted, or with the next: those of a batch differ.
+    pub fn numbers(&self, after: Option<Uuid>) -> Option<(Uuid, Uuid)> {
+        let at = |time: Timestamp, more: u128| {
+            let millis = u128::try_from(time.as_millisecond()).unwrap_or_default() + more;
+            millis << 80
+        };
+        let oldest = self.since.map_or(0, |since| at(since, 0));
+        let newest = self.until.map_or(u128::MAX, |until| at(until, 2) - 1);
+        let before = match after {
+            None => u128::MAX,
+            Some(after) => after.as_u128().checked_sub(1)?,
+        };
+        let newest = newest.min(before);
+        (oldest <= newest).then(|| (Uuid::from_u128(oldest), Uuid::from_u128(newest)))
+    }
+}
+
 /// Which part of a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PageRequest {
@@ -486,6 +533,8 @@ pub enum Outcome {
     Delivery(Box<Delivery>),
     /// A delivery that is attempted again.
     DeliveryRetried(Box<Delivery>),
+    /// How deliveries went.
+    Stats(Box<Stats>),
 }
 
 /// A test event that was sent.

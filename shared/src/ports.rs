@@ -23,7 +23,7 @@ use crate::{
         KeyHash, KeyId, KeyRecord, Rate, State, Tally, Tenant, TenantId, TokenSource, Topic, Webhook,
         WebhookId,
     },
-    operation::{Page, PageRequest},
+    operation::{Page, PageRequest, Sought},
     verdict::Exchange,
 };
 
@@ -349,11 +349,13 @@ pub trait Deliveries: Send + Sync {
     ) -> Result<Vec<(TenantId, WebhookId)>, Error>;
     /// Finds a delivery of the tenant.
     async fn delivery(&self, tenant: &TenantId, id: DeliveryId) -> Result<Option<Delivery>, Error>;
-    /// A webhook's deliveries, newest first.
+    /// Those of a webhook's deliveries that are sought, newest first. Where many others lie between them, a page may end
+    /// before it is full, or empty, and not be the last.
     async fn deliveries(
         &self,
         tenant: &TenantId,
         webhook: WebhookId,
+        sought: &Sought,
         page: &PageRequest,
     ) -> Result<Page<Delivery>, Error>;
     /// Up to `limit` attempts that are due; none of them is due again before `lease`.

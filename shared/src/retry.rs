@@ -83,6 +83,8 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -114,6 +116,33 @@ mod tests {
         assert_eq!(retry_after("99999999999999999999999", now), Some(s(u64::MAX)));
         for bad in ["", "-1", "soon", "1.5"] {
             assert_eq!(retry_after(bad, now), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_wait_or_none_and_no_wait_is_too_long(value in "\\PC*", chance in 0.0..1.0) {
+            let now = Timestamp::from_second(1_445_412_480).unwrap();
+            let asked = retry_after(&value, now);
+            let wait = spread(h(24), asked, chance);
+            prop_assert!(wait <= h(24).mul_f64(1.0 + JITTER) && wait >= h(24).mul_f64(1.0 - JITTER));
+        }
+
+        #[test]
+        fn a_date_is_waited_for(
+            seconds in 0_i64..250_000_000_000,
+            now in -1_000_000_000_i64..2_000_000_000,
+        ) {
+            let (then, now) = (Timestamp::from_second(seconds).unwrap(), Timestamp::from_second(now).unwrap());
+            let written = rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&then).unwrap();
+            let expected = u64::try_from(then.as_second() - now.as_second()).unwrap_or_default();
+            prop_assert_eq!(retry_after(&written, now), Some(s(expected)));
+            prop_assert_eq!(retry_after(&seconds.to_string(), now), Some(s(seconds.unsigned_abs())));
+        }
+
+        #[test]
+        fn a_number_is_a_wait(digits in "[0-9]{1,40}") {
+            prop_assert!(retry_after(&digits, Timestamp::UNIX_EPOCH).is_some());
         }
     }
 }

@@ -84,6 +84,7 @@ fn malformed() -> Error {
 #[cfg(test)]
 mod tests {
     use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+    use proptest::prelude::*;
 
     use super::*;
     use crate::model::Secret;
@@ -155,5 +156,29 @@ mod tests {
         let key = UnparsedPublicKey::new(&ED25519, public);
         key.verify(b"e-1.1614265330.{}", &signature).unwrap();
         assert!(key.verify(b"e-1.1614265331.{}", &signature).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_secret_of_any_text_signs_what_the_specifications_library_would_or_nothing(
+            text in prop_oneof!["\\PC*", "whsec_[A-Za-z0-9+/=]{0,60}"], body in "\\PC*",
+        ) {
+            let secret = SigningSecret { key: Secret::new(text.clone()), retires_at: None };
+            let (now, mut headers) = (Timestamp::from_second(1_614_265_330).unwrap(), HeaderMap::new());
+            let id = "e-1".parse().unwrap();
+            match sign(&mut headers, &id, now, body.as_bytes(), [&secret]) {
+                Ok(()) if secret.is_standard() => {
+                    let own = standardwebhooks::Webhook::new(&text).unwrap();
+                    prop_assert_eq!(&headers[SIGNATURE], &own.sign("e-1", now.as_second(), body.as_bytes()).unwrap());
+                }
+                Ok(()) => prop_assert!(!headers.contains_key(SIGNATURE)),
+                Err(error) => {
+                    // What an error says is logged.
+                    prop_assert!(!headers.contains_key(SIGNATURE));
+                    let said = format!("{error:?}");
+                    prop_assert!(text.len() < 8 || !said.contains(&text));
+                }
+            }
+        }
     }
 }

@@ -69,7 +69,7 @@ pub async fn send(
     let exchange = deliver::exchange(post, dialect, &posting).await;
     let rules = InForce::new(dialect, &target.webhook.rules);
     let verdict = verdict::judge(&exchange, &rules, ports.clock.now());
-    let attempt = deliver::attempt(exchange, verdict, 1, event.accepted_at);
+    let attempt = deliver::attempt(exchange, verdict, 1, event.accepted_at, true);
     Ok(Outcome::Tested(Box::new(Tested { number: target.webhook.number, topic: event.topic, attempt })))
 }
 

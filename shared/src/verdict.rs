@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::{HeaderMap, header::RETRY_AFTER};
 use jiff::Timestamp;
 
 use crate::{
@@ -62,6 +63,8 @@ pub struct Exchange {
     pub phases: Phases,
     /// The address that was dialled, if it came to that on this exchange.
     pub address: Option<String>,
+    /// The headers that were sent, if it came to that.
+    pub sent: HeaderMap,
     /// The answer, or why there is none.
     pub result: Result<Answer, Broken>,
 }
@@ -71,8 +74,8 @@ pub struct Exchange {
 pub struct Answer {
     /// What is kept of it.
     pub reply: Reply,
-    /// Its `Retry-After` header, as it came.
-    pub retry_after: Option<String>,
+    /// Its headers, as they came.
+    pub headers: HeaderMap,
 }
 
 /// An exchange without an answer.
@@ -103,9 +106,10 @@ pub fn judge(exchange: &Exchange, rules: &InForce<'_>, now: Timestamp) -> Verdic
     match &exchange.result {
         Ok(answer) if rules.take(answer.reply.status) => Verdict::Delivered,
         Ok(answer) if answer.reply.status == 410 => Verdict::Gone,
-        Ok(answer) => Verdict::Retry {
-            asked: answer.retry_after.as_deref().and_then(|value| retry::retry_after(value, now)),
-        },
+        Ok(answer) => {
+            let asked = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+            Verdict::Retry { asked: asked.and_then(|value| retry::retry_after(value, now)) }
+        }
         Err(_) => Verdict::Retry { asked: None },
     }
 }
@@ -113,14 +117,18 @@ pub fn judge(exchange: &Exchange, rules: &InForce<'_>, now: Timestamp) -> Verdic
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{dialect, model::OwnRules};
+    use crate::{
+        dialect,
+        model::{KeptHeaders, OwnRules},
+    };
 
     fn verdict(status: u16, name: &str, retry_after: Option<&str>) -> Verdict {
         let answer = Answer {
-            reply: Reply { status, body: String::new(), truncated: false },
-            retry_after: retry_after.map(str::to_owned),
+            reply: Reply { status, body: String::new(), truncated: false, headers: KeptHeaders::default() },
+            headers: retry_after.map(|value| (RETRY_AFTER, value.parse().unwrap())).into_iter().collect(),
         };
-        let exchange = Exchange { phases: Phases::default(), address: None, result: Ok(answer) };
+        let (phases, sent) = (Phases::default(), HeaderMap::new());
+        let exchange = Exchange { phases, address: None, sent, result: Ok(answer) };
         let own = OwnRules::default();
         let rules = InForce::new(dialect::named(name).unwrap(), &own);
         judge(&exchange, &rules, Timestamp::UNIX_EPOCH)

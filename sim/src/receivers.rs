@@ -6,8 +6,9 @@ use std::{
 };
 
 use async_trait::async_trait;
+use http::{HeaderMap, HeaderValue, header::RETRY_AFTER};
 use postrider::{
-    model::{DeliveryId, Failure, Phases, Reply, TenantId, Webhook, WebhookId},
+    model::{DeliveryId, Failure, KeptHeaders, Phases, Reply, TenantId, Webhook, WebhookId},
     ports::{Outgoing, Post},
     verdict::{Answer, Broken, Exchange},
 };
@@ -215,9 +216,10 @@ impl SimPost {
         self.world.sleep(wait(&self.world)).await;
         match status {
             Some(status) => {
-                let retry_after = asked.map(|seconds| seconds.to_string());
-                let body = retry_after.clone().unwrap_or_default();
-                Ok(Answer { reply: Reply { status, body, truncated: false }, retry_after })
+                let body = asked.map(|seconds| seconds.to_string()).unwrap_or_default();
+                let headers = asked.map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds)));
+                let reply = Reply { status, body, truncated: false, headers: KeptHeaders::default() };
+                Ok(Answer { reply, headers: headers.into_iter().collect() })
             }
             None if manner == Manner::Hangs => std::future::pending().await,
             None => Err(broken(Failure::Protocol)),
@@ -234,8 +236,8 @@ impl Post for SimPost {
     async fn post(&self, message: Outgoing) -> Exchange {
         let began = self.world.lock().now;
         let Some((posting, manner)) = self.arrive(&message) else {
-            let phases = Phases::default();
-            return Exchange { phases, address: None, result: Err(broken(Failure::Message)) };
+            let (phases, sent) = (Phases::default(), HeaderMap::new());
+            return Exchange { phases, address: None, sent, result: Err(broken(Failure::Message)) };
         };
         let exchange = Box::pin(self.exchange(message.url.as_str(), posting.delivery, manner));
         let deadline = self.world.sleep(micros(message.timeout));
@@ -245,7 +247,7 @@ impl Post for SimPost {
         };
         let total_us = (self.world.lock().now - began).unsigned_abs();
         let phases = Phases { total_us, ..Phases::default() };
-        Exchange { phases, address: Some("192.0.2.1:443".into()), result }
+        Exchange { phases, address: Some("192.0.2.1:443".into()), sent: message.headers, result }
     }
 }
 

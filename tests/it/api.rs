@@ -3,6 +3,7 @@
 mod deliveries;
 mod events;
 mod filters;
+mod history;
 mod keys;
 pub(crate) mod paging;
 mod policies;

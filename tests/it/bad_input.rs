@@ -3,6 +3,7 @@
 mod centry;
 mod fuzz;
 mod oauth;
+mod properties;
 mod raw;
 mod sapo;
 mod shipstream;

@@ -21,6 +21,7 @@ mod reopen;
 mod restart;
 pub(crate) mod samples;
 mod secrets;
+mod sought;
 mod stranded;
 mod tenants;
 mod topics;

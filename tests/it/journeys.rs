@@ -1,9 +1,9 @@
 //! Longer ways, from an event to what became of it.
 
+mod abuse;
 mod announce;
 mod authentication;
 mod client_certificates;
-mod abuse;
 mod crash;
 mod deliver;
 mod faults;

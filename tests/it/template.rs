@@ -95,7 +95,7 @@ fn what_the_dialects_serve_is_in_the_template() {
         "order.created",
         "test",
         "parked",
-        "health",
+        "stats",
         "acme",
         "abcdefgh01234567",
         &webhook,

@@ -7,7 +7,7 @@ use postrider::{
     error::Error,
     hint::Hint,
     model::{Attempt, Delivery, DeliveryId, DeliveryState, Tally, TenantId, WebhookId},
-    operation::{Page, PageRequest},
+    operation::{Page, PageRequest, Sought},
     ports::{Claim, Deliveries},
 };
 
@@ -240,43 +240,75 @@ impl Deliveries for Engine {
         &self,
         tenant: &TenantId,
         webhook: WebhookId,
+        sought: &Sought,
         page: &PageRequest,
     ) -> Result<Page<Delivery>, Error> {
-        let wrong = |_| Error::invalid("cursor", "is not one that we gave");
-        let after = page.after.as_deref().map(str::parse::<DeliveryId>).transpose().map_err(wrong)?;
-        let mut start = after.map(|id| delivery_key(DeliveryId { webhook, event: id.event }));
-        let mut items: Vec<Delivery> = Vec::new();
-        loop {
-            let query = self
-                .0
-                .db
-                .query()
-                .table_name(&self.0.settings.deliveries_table)
-                .key_condition_expression("pk = :pk")
-                .expression_attribute_values(":pk", text(webhook.to_string()))
-                .scan_index_forward(false)
-                .set_exclusive_start_key(start.take())
-                .set_limit(i32::try_from(page.limit).ok().map(|limit| limit.saturating_add(1)));
-            let found = query.send().await.map_err(fault("listing deliveries"))?;
-            for item in found.items.unwrap_or_default().iter().filter(|item| !item.is_expired()) {
-                let delivery = delivery(item)?;
-                if delivery.tenant != *tenant {
-                    continue;
-                }
-                if items.len() == page.limit {
-                    let next = items.last().map(|delivery| delivery.id.to_string());
-                    return Ok(Page { items, next });
-                }
-                items.push(delivery);
-            }
-            start = found.last_evaluated_key;
-            if start.is_none() {
-                return Ok(Page { items, next: None });
-            }
-        }
+        self.list_deliveries(tenant, webhook, sought, page).await
     }
 
     async fn due(&self, now: Timestamp, lease: Timestamp, limit: usize) -> Result<Vec<Hint>, Error> {
         self.take_due(now, lease, limit).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::types::AttributeValue;
+    use postrider::model::{Attempt, KeptHeaders, Phases, Reply};
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// Bytes of an item as `DynamoDB` counts them: names and texts in UTF-8, two digits of a number a byte and one more.
+    fn size(item: &Item) -> usize {
+        let value = |value: &AttributeValue| match value {
+            AttributeValue::S(text) => text.len(),
+            AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
+            other => panic!("{other:?}"),
+        };
+        item.iter().map(|(name, kept)| name.len() + value(kept)).sum()
+    }
+
+    #[test]
+    fn the_record_of_an_ordinary_success_is_half_a_write_unit() {
+        let at: Timestamp = "2026-03-01T09:30:00.123456Z".parse().unwrap();
+        let id = DeliveryId { event: Uuid::from_u128(1), webhook: WebhookId(Uuid::from_u128(2)) };
+        let mut delivery = Delivery {
+            id,
+            tenant: "a-seller-of-ours".parse().unwrap(),
+            event: format!("evt_{}", id.event.simple()).parse().unwrap(),
+            topic: "product_request.rejected".parse().unwrap(),
+            state: DeliveryState::Delivered,
+            attempt_count: 0,
+            attempts: Vec::new(),
+            created_at: at,
+            probes: 0,
+            parked_at: None,
+            next_attempt_at: None,
+        };
+        let phases = Phases {
+            dns_us: Some(1_234),
+            connect_us: Some(12_345),
+            tls_us: Some(23_456),
+            first_byte_us: Some(123_456),
+            total_us: 160_491,
+        };
+        delivery.add(Attempt {
+            number: 1,
+            at,
+            phases,
+            address: Some("[2606:2800:220:1:248:1893:25c8:1946]:443".into()),
+            sent_headers: KeptHeaders::default(),
+            failure: None,
+            detail: None,
+            reply: Some(Reply {
+                status: 200,
+                body: r#"{"status":"ok"}"#.into(),
+                truncated: false,
+                headers: KeptHeaders::default(),
+            }),
+        });
+        let bytes = size(&item(&delivery, None).unwrap());
+        assert!((400..=640).contains(&bytes), "{bytes}: a write unit is 1,024");
     }
 }

@@ -9,6 +9,7 @@ mod deliveries;
 mod events;
 mod fault;
 mod healths;
+mod history;
 mod item;
 mod keys;
 mod limits;

@@ -8,7 +8,7 @@ use postrider::{
     error::Error,
     hint::Hint,
     model::{Attempt, Delivery, DeliveryId, DeliveryState, Tally, TenantId, WebhookId},
-    operation::{Page, PageRequest},
+    operation::{Page, PageRequest, Sought},
     ports::{Claim, Deliveries},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -175,6 +175,43 @@ fn sequence(db: &Connection, id: DeliveryId) -> rusqlite::Result<u64> {
     Ok(number)
 }
 
+fn list(
+    db: &Connection,
+    tenant: &TenantId,
+    webhook: WebhookId,
+    sought: &Sought,
+    after: Option<DeliveryId>,
+    limit: usize,
+) -> rusqlite::Result<Page<Delivery>> {
+    let (mut items, mut passed_over) = (Vec::<Delivery>::new(), 0);
+    let Some((oldest, newest)) = sought.numbers(after.map(|id| id.event)) else {
+        return Ok(Page { items, next: None });
+    };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM deliveries WHERE webhook = ? AND event BETWEEN ? AND ? AND tenant = ?
+         ORDER BY event DESC"
+    );
+    let mut query = db.prepare_cached(&sql)?;
+    let mut found =
+        query.query(params![webhook.0.as_bytes(), oldest.as_bytes(), newest.as_bytes(), tenant.as_str()])?;
+    while let Some(row) = found.next()? {
+        let topic = row.get_ref(4)?.as_str().map_err(|error| rows::odd(4, error))?;
+        if !sought.take(state(row, 5)?, topic, rows::time(row, 8)?) {
+            passed_over += 1;
+            if passed_over == Sought::PASSED_OVER {
+                let id = DeliveryId { webhook, event: rows::uuid(row, 1)? };
+                return Ok(Page { items, next: Some(id.to_string()) });
+            }
+        } else if items.len() == limit {
+            let next = items.last().map(|delivery| delivery.id.to_string());
+            return Ok(Page { items, next });
+        } else {
+            items.push(delivery(row)?);
+        }
+    }
+    Ok(Page { items, next: None })
+}
+
 #[async_trait]
 impl Deliveries for Engine {
     async fn claim(
@@ -316,24 +353,13 @@ impl Deliveries for Engine {
         &self,
         tenant: &TenantId,
         webhook: WebhookId,
+        sought: &Sought,
         page: &PageRequest,
     ) -> Result<Page<Delivery>, Error> {
-        let tenant = tenant.clone();
-        let limit = page.limit;
-        let before = match page.after.as_deref().map(str::parse::<DeliveryId>) {
-            None => [0xff; 16],
-            Some(Ok(id)) => id.event.into_bytes(),
-            Some(Err(_)) => return Err(Error::invalid("cursor", "is not one that we gave")),
-        };
-        let query = self.read(move |db| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM deliveries WHERE webhook = ? AND event < ? AND tenant = ?
-                 ORDER BY event DESC LIMIT ?"
-            );
-            let wanted = params![webhook.0.as_bytes(), before, tenant.as_str(), rows::beyond(limit)];
-            db.prepare_cached(&sql)?.query_map(wanted, delivery)?.collect::<rusqlite::Result<Vec<_>>>()
-        });
-        Ok(rows::page(query.await?, limit, |delivery| delivery.id.to_string()))
+        let wrong = |_| Error::invalid("cursor", "is not one that we gave");
+        let after = page.after.as_deref().map(str::parse::<DeliveryId>).transpose().map_err(wrong)?;
+        let (tenant, sought, limit) = (tenant.clone(), sought.clone(), page.limit);
+        self.read(move |db| list(db, &tenant, webhook, &sought, after, limit)).await
     }
 
     async fn due(&self, now: Timestamp, lease: Timestamp, limit: usize) -> Result<Vec<Hint>, Error> {

@@ -6,13 +6,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, Uri,
-    header::{ACCEPT, AUTHORIZATION, HOST, RETRY_AFTER, USER_AGENT},
+    header::{ACCEPT, AUTHORIZATION, HOST, USER_AGENT},
 };
 use http_body_util::Full;
 use hyper::body::Incoming;
 use postrider::{
     error::Error,
-    model::{Failure, Phases, Reply, TokenSource},
+    model::{Failure, KeptHeaders, Phases, Reply, TokenSource},
     ports::{Outgoing, Post},
     token::{self, Token},
     verdict::{Answer, Broken, Exchange},
@@ -106,7 +106,8 @@ impl Outbound {
         let broken =
             |detail| Broken { failure: Failure::Token, detail: format!("no access token: {detail}") };
         let asked = token::request(source, within, message.connect_timeout);
-        let asked = asked.map_err(|error| broken(error.to_string()))?;
+        let mut asked = asked.map_err(|error| broken(error.to_string()))?;
+        complete(&mut asked)?;
         let answer = timeout(within, self.exchange(&asked, &mut Seen::default())).await;
         let late = |_| broken(format!("no whole answer from the token endpoint within {within:?}"));
         let answer = answer.map_err(late)?.map_err(|why| broken(why.detail))?;
@@ -136,20 +137,18 @@ impl Outbound {
         seen.address = Some(connection.address);
         let request = request(message).map_err(|broken| Lost { broken, unanswered: false })?;
         let began = Instant::now();
-        let response = connection.send(request).await.map_err(|error| Lost {
-            unanswered: !error.is_parse(),
-            broken: Broken { failure: Failure::Protocol, detail: words(&error) },
-        })?;
+        let response = connection
+            .send(request)
+            .await
+            .map_err(|error| Lost { unanswered: !error.is_parse(), broken: broken(&error) })?;
         seen.phases.first_byte_us = Some(micros(began.elapsed()));
-        let retry_after =
-            response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let reply = read(&mut connection, response).await;
-        let reply = reply.map_err(|broken| Lost { broken, unanswered: false })?;
+        let answer = read(&mut connection, response).await;
+        let answer = answer.map_err(|broken| Lost { broken, unanswered: false })?;
         // A body that goes on is left unread, and its connection with it.
-        if !reply.truncated {
+        if !answer.reply.truncated {
             self.pool.keep(&place(message), connection);
         }
-        Ok(Answer { reply, retry_after })
+        Ok(answer)
     }
 }
 
@@ -162,29 +161,36 @@ fn place(message: &Outgoing) -> Cow<'_, str> {
     }
 }
 
-fn request(message: &Outgoing) -> Result<Request<Full<Bytes>>, Broken> {
-    let unsendable = |detail: String| Broken { failure: Failure::Message, detail };
-    let url = &*message.url;
-    let uri: Uri = url[Position::BeforePath..Position::AfterQuery]
-        .parse()
-        .map_err(|error| unsendable(format!("the URL: {error}")))?;
-    let host = HeaderValue::from_str(&url[Position::BeforeHost..Position::BeforePath])
+fn unsendable(detail: String) -> Broken {
+    Broken { failure: Failure::Message, detail }
+}
+
+/// Adds what every message of ours says of itself.
+fn complete(message: &mut Outgoing) -> Result<(), Broken> {
+    let host = HeaderValue::from_str(&message.url[Position::BeforeHost..Position::BeforePath])
         .map_err(|error| unsendable(format!("the URL's host: {error}")))?;
-    let mut request = Request::new(Full::new(message.body.clone()));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = uri;
-    let headers = request.headers_mut();
-    headers.clone_from(&message.headers);
+    let headers = &mut message.headers;
     headers.insert(HOST, host);
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("Postrider/", env!("CARGO_PKG_VERSION"))));
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    Ok(())
+}
+
+fn request(message: &Outgoing) -> Result<Request<Full<Bytes>>, Broken> {
+    let uri: Uri = message.url[Position::BeforePath..Position::AfterQuery]
+        .parse()
+        .map_err(|error| unsendable(format!("the URL: {error}")))?;
+    let mut request = Request::new(Full::new(message.body.clone()));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri;
+    request.headers_mut().clone_from(&message.headers);
     Ok(request)
 }
 
 /// Reads what is kept of an answer.
-async fn read(connection: &mut Connection, response: Response<Incoming>) -> Result<Reply, Broken> {
-    let status = response.status().as_u16();
-    let mut body = response.into_body();
+async fn read(connection: &mut Connection, response: Response<Incoming>) -> Result<Answer, Broken> {
+    let (head, mut body) = response.into_parts();
+    let status = head.status.as_u16();
     let mut kept: Vec<u8> = Vec::new();
     let mut truncated = false;
     while let Some(frame) = connection.frame(&mut body).await {
@@ -200,22 +206,40 @@ async fn read(connection: &mut Connection, response: Response<Incoming>) -> Resu
             break;
         }
     }
-    Ok(Reply { status, body: String::from_utf8_lossy(&kept).into_owned(), truncated })
+    let body = String::from_utf8_lossy(&kept).into_owned();
+    let reply = Reply { status, body, truncated, headers: KeptHeaders::default() };
+    Ok(Answer { reply, headers: head.headers })
+}
+
+fn broken(error: &hyper::Error) -> Broken {
+    let failure = if error.is_parse_too_large() { Failure::TooLarge } else { Failure::Protocol };
+    Broken { failure, detail: words(error) }
 }
 
 /// Takes out of an answer what a receiver repeats of that by which we proved ourselves: answers are kept, and shown.
-fn forget_secrets(reply: &mut Reply, sent: &HeaderMap) {
+fn forget_secrets(answer: &mut Answer, sent: &HeaderMap) {
+    const FORGOTTEN: &str = "[secret]";
     for value in sent.values().filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok()) {
         // Of `Authorization` what comes after the scheme.
         let secret = value.split_once(' ').map_or(value, |(_, secret)| secret);
-        if secret.len() >= SECRET && reply.body.contains(secret) {
-            reply.body = reply.body.replace(secret, "[secret]");
+        if secret.len() < SECRET {
+            continue;
+        }
+        if answer.reply.body.contains(secret) {
+            answer.reply.body = answer.reply.body.replace(secret, FORGOTTEN);
+        }
+        for header in answer.headers.values_mut() {
+            if header.as_bytes().windows(secret.len()).any(|part| part == secret.as_bytes()) {
+                *header = HeaderValue::from_static(FORGOTTEN);
+            }
         }
     }
 }
 
 fn words(error: &hyper::Error) -> String {
-    if error.is_parse() {
+    if error.is_parse_too_large() {
+        "the answer's head is longer than 64 KiB, or has more than 100 headers".into()
+    } else if error.is_parse() {
         "what came back is not HTTP".into()
     } else if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
         "the receiver closed the connection without an answer".into()
@@ -231,16 +255,21 @@ impl Post for Outbound {
         let began = Instant::now();
         let mut seen = Seen::default();
         let deadline = began + message.timeout;
-        let result = timeout_at(deadline, self.authenticated(&mut message, &mut seen)).await;
+        let exchange = async {
+            complete(&mut message)?;
+            self.authenticated(&mut message, &mut seen).await
+        };
+        let result = timeout_at(deadline, exchange).await;
         let mut result = result.unwrap_or_else(|_| {
             let detail = format!("no whole answer within {} s", message.timeout.as_secs());
             Err(Broken { failure: Failure::Timeout, detail })
         });
         if let Ok(answer) = &mut result {
-            forget_secrets(&mut answer.reply, &message.headers);
+            forget_secrets(answer, &message.headers);
         }
         let Seen { mut phases, address } = seen;
         phases.total_us = micros(began.elapsed());
-        Exchange { phases, address: address.map(|address| address.to_string()), result }
+        let sent = if address.is_some() { message.headers } else { HeaderMap::new() };
+        Exchange { phases, address: address.map(|address| address.to_string()), sent, result }
     }
 }

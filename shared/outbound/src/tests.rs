@@ -102,7 +102,12 @@ async fn a_connection_serves_many_messages_and_only_the_first_dials() {
     let outbound = outbound();
     for turn in 0..3 {
         let exchange = receiver.post(&outbound).await;
-        assert_eq!(exchange.result.unwrap().reply.body, "ok");
+        assert_eq!(exchange.sent["accept"], "*/*");
+        let answer = exchange.result.unwrap();
+        assert_eq!(
+            (&*answer.reply.body, &answer.headers["transfer-encoding"]),
+            ("ok", &"chunked".parse().unwrap())
+        );
         assert_eq!(exchange.phases.connect_us.is_some(), turn == 0);
         assert!(exchange.phases.first_byte_us.is_some() && exchange.address.is_some());
     }
@@ -191,7 +196,17 @@ async fn a_head_without_end_is_refused() {
         while stream.write_all(&[b'x'; 1024]).await.is_ok() {}
     })
     .await;
-    assert_eq!(receiver.post(&outbound()).await.result.unwrap_err().failure, Failure::Protocol);
+    assert_eq!(receiver.post(&outbound()).await.result.unwrap_err().failure, Failure::TooLarge);
+}
+
+#[tokio::test]
+async fn a_head_of_more_headers_than_are_read_is_refused() {
+    let receiver = Receiver::start(async |mut stream, _| {
+        let _ = request(&mut stream).await;
+        answer(&mut stream, &format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: 1\r\n".repeat(101))).await;
+    })
+    .await;
+    assert_eq!(receiver.post(&outbound()).await.result.unwrap_err().failure, Failure::TooLarge);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, Table,
     json::{Fields, Query},
-    only, v1_auth, v1_delivery, v1_events, v1_filters, v1_limits, v1_polling, v1_views,
+    only, v1_auth, v1_delivery, v1_events, v1_filters, v1_history, v1_limits, v1_polling, v1_views,
 };
 use crate::{
     access,
@@ -260,11 +260,18 @@ fn webhooks(
             Ok(Operation::SendTest(asked(request)?, which(id)?, test))
         }
         ("GET", [text, "deliveries"]) => {
-            Ok(Operation::ListDeliveries(asked(request)?, id(text)?, page(request)?))
+            let sought = v1_history::sought(request, catalogue)?;
+            Ok(Operation::ListDeliveries(asked(request)?, id(text)?, sought, page(request)?))
+        }
+        ("GET", [id, "stats"]) => {
+            Ok(Operation::GetStats(asked(request)?, which(id)?, v1_history::hours(request)?))
         }
         (
             _,
-            [] | [_] | [_, "secret", "rotate"] | [_, "deliveries" | "events" | "health" | "parked" | "test"],
+            []
+            | [_]
+            | [_, "secret", "rotate"]
+            | [_, "deliveries" | "events" | "health" | "parked" | "stats" | "test"],
         ) => Err(Error::MethodNotAllowed),
         _ => Err(Error::NotFound("path")),
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     Context, Response, answer,
     v1::{JSON, write_cursor},
-    v1_auth, v1_delivery, v1_polling,
+    v1_auth, v1_delivery, v1_history, v1_polling,
 };
 use crate::{
     error::Error,
@@ -71,6 +71,7 @@ pub(super) fn success(outcome: Outcome) -> Response {
             return response;
         }
         Outcome::Deliveries(page) => (StatusCode::OK, page_view(&page, |d| delivery_view(d, false))),
+        Outcome::Stats(stats) => (StatusCode::OK, v1_history::stats_view(&stats)),
         Outcome::Delivery(delivery) => (StatusCode::OK, delivery_view(&delivery, true)),
         Outcome::DeliveryRetried(delivery) => (StatusCode::ACCEPTED, delivery_view(&delivery, true)),
         Outcome::Published(receipts) => (StatusCode::ACCEPTED, json!(receipts.len())),

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{DeliveryId, EventId, TenantId, Topic};
+use super::{DeliveryId, EventId, KeptHeaders, TenantId, Topic};
 
 /// Where a delivery stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub enum Failure {
     Timeout,
     /// The receiver broke off, or did not speak HTTP.
     Protocol,
+    /// The answer's head is longer than we read.
+    TooLarge,
     /// The answer's status is not a success.
     Status,
     /// The message could not be built from the event.
@@ -55,6 +57,7 @@ impl Failure {
             Self::Tls => "tls",
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",
+            Self::TooLarge => "too_large",
             Self::Status => "status",
             Self::Message => "message",
             Self::Token => "token",
@@ -93,6 +96,9 @@ pub struct Reply {
     /// Whether the body went on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
+    /// Its headers, of an attempt that failed.
+    #[serde(default, skip_serializing_if = "KeptHeaders::is_empty")]
+    pub headers: KeptHeaders,
 }
 
 /// One HTTP POST of a delivery.
@@ -107,6 +113,9 @@ pub struct Attempt {
     /// Where the connection went.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// The headers that were sent, of an attempt that failed after that.
+    #[serde(default, skip_serializing_if = "KeptHeaders::is_empty")]
+    pub sent_headers: KeptHeaders,
     /// Why it failed; none: it succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -116,6 +125,28 @@ pub struct Attempt {
     /// What came back, if anything did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<Reply>,
+}
+
+impl Attempt {
+    /// Bytes of a record that its answer and its headers take.
+    fn size(&self) -> usize {
+        // With four quotes, a colon and a comma each.
+        let headers = |headers: &KeptHeaders| -> usize {
+            headers.iter().map(|(name, value)| written(name) + written(value) + 6).sum()
+        };
+        let reply = self.reply.as_ref().map_or(0, |reply| written(&reply.body) + headers(&reply.headers));
+        reply + headers(&self.sent_headers)
+    }
+
+    /// Leaves its status and what says why it failed.
+    fn give_way(&mut self) {
+        self.sent_headers.give_way();
+        if let Some(reply) = &mut self.reply {
+            reply.headers.give_way();
+            reply.truncated |= !reply.body.is_empty();
+            reply.body.clear();
+        }
+    }
 }
 
 /// One event for one webhook, and how it went.
@@ -162,15 +193,14 @@ impl Delivery {
         if self.attempts.len() > MAX_ATTEMPTS {
             self.attempts.remove(0);
         }
-        let size = |a: &Attempt| a.reply.as_ref().map_or(0, |r| written(&r.body));
-        let mut total: usize = self.attempts.iter().map(size).sum();
-        for reply in self.attempts.iter_mut().filter_map(|a| a.reply.as_mut()) {
+        let mut total: usize = self.attempts.iter().map(Attempt::size).sum();
+        for attempt in &mut self.attempts {
             if total <= MAX_RECORD {
                 break;
             }
-            total -= written(&reply.body);
-            reply.truncated |= !reply.body.is_empty();
-            reply.body.clear();
+            total -= attempt.size();
+            attempt.give_way();
+            total += attempt.size();
         }
     }
 

@@ -138,6 +138,8 @@ impl From<Statuses> for Value {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use serde_json::json;
 
@@ -203,6 +205,43 @@ mod tests {
             json!([200]),
         ] {
             assert!(read(bad.clone()).is_err(), "{bad}");
+        }
+    }
+
+    fn json_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<i64>().prop_map(Value::from),
+            (0..1000).prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "([0-9]{2,4}-[0-9]{2,4}|[1-5]xx|\\PC{0,8})".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(2, 8, 4, |inner| prop::collection::vec(inner, 0..4).prop_map(Value::from))
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_read_as_a_success_rule_is_within_bounds_and_reads_back(written in json_value()) {
+            if let Ok(statuses) = Statuses::try_from(written) {
+                prop_assert_eq!(Statuses::try_from(Value::from(statuses)), Ok(statuses));
+                for status in 0..1000 {
+                    prop_assert!(!statuses.take(status) || may_succeed(status), "{}", status);
+                }
+            }
+        }
+
+        #[test]
+        fn rules_of_any_kind_are_kept_as_they_are_or_refused(
+            schedule in prop::option::of(prop::collection::vec(any::<u32>(), 0..120)),
+            attempts in prop::option::of(any::<u32>()), timeout in prop::option::of(any::<u32>()),
+        ) {
+            let rules = OwnRules { schedule, attempts, timeout, success: None };
+            if rules.check(10).is_ok() {
+                let total: u64 = rules.schedule.iter().flatten().map(|wait| u64::from(*wait)).sum();
+                prop_assert!(total <= u64::from(MAX_TOTAL));
+            }
+            let kept: OwnRules = serde_json::from_value(json!(rules)).unwrap();
+            prop_assert_eq!(kept, rules);
         }
     }
 }

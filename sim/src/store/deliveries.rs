@@ -6,7 +6,7 @@ use postrider::{
     error::Error,
     hint::Hint,
     model::{Attempt, Delivery, DeliveryId, Tally, TenantId, WebhookId},
-    operation::{Page, PageRequest},
+    operation::{Page, PageRequest, Sought},
     ports::{Claim, Deliveries},
 };
 
@@ -207,19 +207,31 @@ impl Deliveries for SimStore {
         &self,
         tenant: &TenantId,
         webhook: WebhookId,
+        sought: &Sought,
         request: &PageRequest,
     ) -> Result<Page<Delivery>, Error> {
         let list = |core: &mut Core| {
             let before = request.after.as_deref().map(str::parse::<DeliveryId>).transpose();
             let before = before.map_err(|_| odd_cursor())?;
+            let Some(numbers) = sought.numbers(before.map(|id| id.event)) else {
+                return Ok(Page { items: Vec::new(), next: None });
+            };
             let own = |delivery: &&Delivery| {
                 delivery.id.webhook == webhook
                     && delivery.tenant == *tenant
-                    && before.is_none_or(|before| delivery.id.event < before.event)
+                    && (numbers.0..=numbers.1).contains(&delivery.id.event)
             };
+            let is_sought = |d: &&&Delivery| sought.take(d.state, d.topic.as_str(), d.created_at);
             // Their ids begin with their event's number, which is in order of acceptance.
             let newest_first = core.tables.deliveries.values().rev().map(|kept| &kept.delivery);
-            Ok(page(newest_first.filter(own).cloned(), request, |delivery| delivery.id.to_string()))
+            let mut all: Vec<_> = newest_first.filter(own).collect();
+            let others = all.iter().enumerate().filter(|(_, delivery)| !is_sought(delivery));
+            let last = others.map(|(place, _)| place).nth(Sought::PASSED_OVER - 1);
+            all.truncate(last.map_or(all.len(), |last| last + 1));
+            let found = all.iter().filter(is_sought).map(|delivery| (*delivery).clone());
+            let mut found = page(found, request, |delivery| delivery.id.to_string());
+            found.next = found.next.or_else(|| last.map(|last| all[last].id.to_string()));
+            Ok(found)
         };
         self.call("deliveries", About::Webhook(webhook), list).await
     }

@@ -3,11 +3,14 @@
 use std::sync::{Arc, Mutex};
 
 use futures::future::try_join_all;
+use http::HeaderMap;
 use jiff::Timestamp;
 use postrider::{
     deliver::{self, Done},
     hint::{Hint, Lane},
-    model::{BREAKER, DeliveryState, Health, Phases, Reply, State, TenantId, Webhook, WebhookId},
+    model::{
+        BREAKER, DeliveryState, Health, KeptHeaders, Phases, Reply, State, TenantId, Webhook, WebhookId,
+    },
     ports::{Clock, Outgoing, Policy, Ports, Post},
     verdict::{Answer, Exchange},
 };
@@ -55,9 +58,11 @@ struct Unwell;
 #[async_trait::async_trait]
 impl Post for Unwell {
     async fn post(&self, _: Outgoing) -> Exchange {
-        let reply = Reply { status: 503, body: String::new(), truncated: false };
-        let answer = Answer { reply, retry_after: None };
-        Exchange { phases: Phases::default(), address: None, result: Ok(answer) }
+        let (headers, sent) = (HeaderMap::new(), HeaderMap::new());
+        let reply =
+            Reply { status: 503, body: String::new(), truncated: false, headers: KeptHeaders::default() };
+        let answer = Answer { reply, headers };
+        Exchange { phases: Phases::default(), address: None, sent, result: Ok(answer) }
     }
 }
 

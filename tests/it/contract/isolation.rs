@@ -1,6 +1,9 @@
 //! What is another tenant's is not there.
 
-use postrider::model::{Credentials, DeliveryState, Secret, TenantId};
+use postrider::{
+    model::{Credentials, DeliveryState, Secret, TenantId},
+    operation::Sought,
+};
 
 use super::{
     World, on_every_engine,
@@ -38,7 +41,7 @@ async fn a_foreign_tenant_sees_nothing(world: &World) {
         assert_eq!(store.keys(&foreign, &all()).await.unwrap().items, []);
         assert_eq!(store.event(&foreign, &event.id).await.unwrap(), None);
         assert_eq!(store.delivery(&foreign, delivery.id).await.unwrap(), None);
-        assert_eq!(store.deliveries(&foreign, held.id, &all()).await.unwrap().items, []);
+        assert_eq!(store.deliveries(&foreign, held.id, &Sought::default(), &all()).await.unwrap().items, []);
         assert_eq!(store.waiting(&foreign, held.id, 10).await.unwrap(), []);
     }
     assert_eq!(store.delivery(&mine, delivery.id).await.unwrap(), Some(delivery));

@@ -3,7 +3,7 @@
 use postrider::{
     error::Error,
     model::{DeliveryState, TenantId},
-    operation::{Page, PageRequest},
+    operation::{Page, PageRequest, Sought},
 };
 
 use super::{
@@ -108,8 +108,12 @@ async fn deliveries_come_newest_first(world: &World) {
     }
     let other = attempted(&blank_at(&tenant, some_webhook(), now()), DeliveryState::Delivered, None);
     assert!(world.store.record(&other, None).await.unwrap());
-    walks(&expected, async |page| world.store.deliveries(&tenant, webhook, &page).await).await;
-    assert_eq!(world.store.deliveries(&tenant, some_webhook(), &all()).await.unwrap().items, []);
+    walks(&expected, async |page| world.store.deliveries(&tenant, webhook, &Sought::default(), &page).await)
+        .await;
+    assert_eq!(
+        world.store.deliveries(&tenant, some_webhook(), &Sought::default(), &all()).await.unwrap().items,
+        []
+    );
 }
 
 async fn what_is_removed_between_pages_does_not_end_the_walk(world: &World) {
@@ -138,7 +142,7 @@ async fn an_odd_cursor_is_no_fault_of_the_store(world: &World) {
             store.tenants(&page).await.map(drop),
             store.keys(&tenant, &page).await.map(drop),
             store.webhooks(&tenant, None, &page).await.map(drop),
-            store.deliveries(&tenant, webhook, &page).await.map(drop),
+            store.deliveries(&tenant, webhook, &Sought::default(), &page).await.map(drop),
         ];
         for (at, result) in results.iter().enumerate() {
             assert!(

@@ -5,15 +5,16 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use http::{HeaderMap, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 use postrider::{
     filter::Filter,
     hint::Hint,
     model::{
         Attempt, Auth, AuthStyle, ClientCertificate, Credentials, Delivery, DeliveryState, Event, Failure,
-        Format, Header, KeyHash, KeyId, KeyRecord, Limits, Payload, Phases, Rate, Reply, Scope, Secret,
-        SigningSecret, State, Tally, TargetUrl, Tenant, TenantId, TokenSource, Topic, TopicPattern, Webhook,
-        WebhookId,
+        Format, Header, KeptHeaders, KeyHash, KeyId, KeyRecord, Limits, Payload, Phases, Rate, Reply, Scope,
+        Secret, SigningSecret, State, Tally, TargetUrl, Tenant, TenantId, TokenSource, Topic, TopicPattern,
+        Webhook, WebhookId,
     },
     operation::PageRequest,
     ports::{Added, Store},
@@ -211,17 +212,26 @@ pub(crate) fn attempted(delivery: &Delivery, state: DeliveryState, next: Option<
             total_us: count(),
         },
         address: Some("[2001:db8::1]:443".into()),
+        sent_headers: kept_headers("x-shop", if failed { 40 } else { 0 }),
         failure: failed.then_some(Failure::Status),
         detail: failed.then(|| "the receiver answered 500".into()),
         reply: Some(Reply {
             status: if failed { 500 } else { 204 },
             body: "Không ☃\n".into(),
             truncated: failed,
+            headers: kept_headers("x-reason", usize::from(failed)),
         }),
     });
     after.state = state;
     after.next_attempt_at = next;
     after
+}
+
+/// So many headers, as a record keeps them.
+fn kept_headers(name: &str, count: usize) -> KeptHeaders {
+    let header =
+        |n| (format!("{name}-{n}").parse().unwrap(), HeaderValue::from_bytes("é \"".as_bytes()).unwrap());
+    KeptHeaders::of(&(0..count).map(header).collect::<HeaderMap>())
 }
 
 /// Who gets events of a topic, in order of age, whatever their filters; none: there is no such tenant.
