@@ -100,7 +100,7 @@ impl Service<'_> {
             Inbox::Embedded(engine) => {
                 let found = engine.receive(10, soon, jiff::Timestamp::now).await.unwrap();
                 engine.delete(found.iter().map(|message| message.id).collect()).await.unwrap();
-                found.into_iter().map(|message| message.body.to_string()).collect()
+                found.into_iter().map(|message| message.body).collect()
             }
             Inbox::Aws { engine, .. } => {
                 let found = engine.receive(10, soon).await.unwrap();
@@ -261,7 +261,7 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
     let mut forms = Vec::new();
     let bare = STANDARD.decode(secret).ok().filter(|bytes| bytes.len() >= 16);
     for bytes in [Some(secret.as_bytes().to_vec()), bare].into_iter().flatten() {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
         forms.extend([hex.to_uppercase().into_bytes(), hex.into_bytes(), format!("{bytes:?}").into_bytes()]);
         for before in 0..3 {
             let text = STANDARD.encode([vec![0; before], bytes.clone()].concat());
