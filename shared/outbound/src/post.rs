@@ -85,17 +85,29 @@ impl Outbound {
         Ok(Self { connector, pool: Arc::default(), tokens: Tokens::default() })
     }
 
-    /// With a token, if the message takes one: should the receiver not know it any more, with another.
     async fn authenticated(&self, message: &mut Outgoing, seen: &mut Seen) -> Result<Answer, Broken> {
-        let Some(source) = message.token.clone() else { return self.exchange(message, seen).await };
-        let token = self.tokens.get(&source, self.fetch(&source, message)).await?;
+        match message.token.clone() {
+            None => self.exchange(message, seen).await,
+            // It may take four exchanges: an ordinary one is not to be as large.
+            Some(source) => Box::pin(self.with_token(&source, message, seen)).await,
+        }
+    }
+
+    /// With a token; should the receiver not know it any more, with another.
+    async fn with_token(
+        &self,
+        source: &TokenSource,
+        message: &mut Outgoing,
+        seen: &mut Seen,
+    ) -> Result<Answer, Broken> {
+        let token = self.tokens.get(source, Box::pin(self.fetch(source, message))).await?;
         message.headers.insert(AUTHORIZATION, token.authorization().clone());
         let answer = self.exchange(message, seen).await?;
         if answer.reply.status != 401 {
             return Ok(answer);
         }
-        self.tokens.forget(&source, &token);
-        let token = self.tokens.get(&source, self.fetch(&source, message)).await?;
+        self.tokens.forget(source, &token);
+        let token = self.tokens.get(source, Box::pin(self.fetch(source, message))).await?;
         message.headers.insert(AUTHORIZATION, token.authorization().clone());
         self.exchange(message, seen).await
     }

@@ -62,6 +62,50 @@ async fn no_route_takes_what_is_not_json() {
     stage.check(&stage.tenant.operator, &table, judge).await;
 }
 
+/// Ways of authentication that are none.
+fn no_proofs() -> Vec<(&'static str, Value)> {
+    let long = "x".repeat(4097);
+    let oauth = |field: &str, value: Value| {
+        let good = json!({
+            "type": "oauth2_client_credentials", "token_url": "https://id.example/", "client_id": "a", "client_secret": "b",
+        });
+        with(&good, field, value)
+    };
+    vec![
+        ("auth", json!("Bearer x")),
+        ("auth", json!([])),
+        ("auth/type", json!({})),
+        ("auth/type", json!({ "type": "digest", "username": "a", "password": "b" })),
+        ("auth/token", json!({ "type": "bearer" })),
+        ("auth/token", json!({ "type": "bearer", "token": "" })),
+        ("auth/token", json!({ "type": "bearer", "token": 5 })),
+        ("auth/token", json!({ "type": "bearer", "token": "a b" })),
+        ("auth/token", json!({ "type": "bearer", "token": "a\r\nx: y" })),
+        ("auth/token", json!({ "type": "bearer", "token": "é" })),
+        ("auth/token", json!({ "type": "bearer", "token": long })),
+        ("auth/password", json!({ "type": "bearer", "token": "a", "password": "b" })),
+        ("auth/username", json!({ "type": "basic", "password": "b" })),
+        ("auth/username", json!({ "type": "basic", "username": "a:b", "password": "b" })),
+        ("auth/password", json!({ "type": "basic", "username": "a" })),
+        ("auth/password", json!({ "type": "basic", "username": "a", "password": "b\n" })),
+        ("auth/token_url", oauth("token_url", json!("ftp://id.example/"))),
+        ("auth/token_url", oauth("token_url", json!("https://a:b@id.example/"))),
+        ("auth/token_url", oauth("token_url", json!(null))),
+        ("auth/client_id", oauth("client_id", json!(null))),
+        ("auth/client_secret", oauth("client_secret", json!("a\0"))),
+        ("auth/scope", oauth("scope", json!(["a"]))),
+        ("auth/audience", oauth("audience", json!(""))),
+        ("auth/auth_style", oauth("auth_style", json!("jwt"))),
+        ("auth/token", oauth("token", json!("a"))),
+        ("client_certificate", json!("PEM")),
+        ("client_certificate/certificate", json!({})),
+        ("client_certificate/private_key", json!({ "certificate": "x" })),
+        ("client_certificate/certificate", json!({ "certificate": "x", "private_key": "y" })),
+        ("signature", json!("rsa")),
+        ("signature", json!(true)),
+    ]
+}
+
 #[tokio::test]
 async fn a_webhook_is_checked_field_by_field() {
     let stage = Stage::set("fields").await;
@@ -74,12 +118,6 @@ async fn a_webhook_is_checked_field_by_field() {
     let long = "x".repeat(4097);
     let wide = "x".repeat(4000);
     let wide = (0..17).map(|n| (format!("x-{n}"), json!(wide))).collect::<serde_json::Map<_, _>>();
-    let oauth = |field: &str, value: Value| {
-        let good = json!({
-            "type": "oauth2_client_credentials", "token_url": "https://id.example/", "client_id": "a", "client_secret": "b",
-        });
-        with(&good, field, value)
-    };
     let mut fields = vec![
         ("url", json!(5)),
         ("url", json!(["https://example.com/"])),
@@ -127,41 +165,11 @@ async fn a_webhook_is_checked_field_by_field() {
         ("name", json!(5)),
         ("name", json!("x".repeat(201))),
         ("name", json!("a\u{1b}[2J")),
-        ("auth", json!("Bearer x")),
-        ("auth", json!([])),
-        ("auth/type", json!({})),
-        ("auth/type", json!({ "type": "digest", "username": "a", "password": "b" })),
-        ("auth/token", json!({ "type": "bearer" })),
-        ("auth/token", json!({ "type": "bearer", "token": "" })),
-        ("auth/token", json!({ "type": "bearer", "token": 5 })),
-        ("auth/token", json!({ "type": "bearer", "token": "a b" })),
-        ("auth/token", json!({ "type": "bearer", "token": "a\r\nx: y" })),
-        ("auth/token", json!({ "type": "bearer", "token": "é" })),
-        ("auth/token", json!({ "type": "bearer", "token": long })),
-        ("auth/password", json!({ "type": "bearer", "token": "a", "password": "b" })),
-        ("auth/username", json!({ "type": "basic", "password": "b" })),
-        ("auth/username", json!({ "type": "basic", "username": "a:b", "password": "b" })),
-        ("auth/password", json!({ "type": "basic", "username": "a" })),
-        ("auth/password", json!({ "type": "basic", "username": "a", "password": "b\n" })),
-        ("auth/token_url", oauth("token_url", json!("ftp://id.example/"))),
-        ("auth/token_url", oauth("token_url", json!("https://a:b@id.example/"))),
-        ("auth/token_url", oauth("token_url", json!(null))),
-        ("auth/client_id", oauth("client_id", json!(null))),
-        ("auth/client_secret", oauth("client_secret", json!("a\0"))),
-        ("auth/scope", oauth("scope", json!(["a"]))),
-        ("auth/audience", oauth("audience", json!(""))),
-        ("auth/auth_style", oauth("auth_style", json!("jwt"))),
-        ("auth/token", oauth("token", json!("a"))),
-        ("client_certificate", json!("PEM")),
-        ("client_certificate/certificate", json!({})),
-        ("client_certificate/private_key", json!({ "certificate": "x" })),
-        ("client_certificate/certificate", json!({ "certificate": "x", "private_key": "y" })),
-        ("signature", json!("rsa")),
-        ("signature", json!(true)),
         ("colour", json!("red")),
         ("secret", json!("whsec_AAAA")),
         ("state", json!("active")),
     ];
+    fields.extend(no_proofs());
     fields.extend(bad_urls().into_iter().map(|url| ("url", json!(url))));
     let mut table: Vec<Wrong> = vec![
         wrong(Method::POST, "/v1/webhooks", with(&good, "url", Value::Null), 422, "url"),

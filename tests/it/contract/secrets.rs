@@ -269,7 +269,7 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
     let mut forms = Vec::new();
     let bare = STANDARD.decode(secret).ok().filter(|bytes| bytes.len() >= 16);
     for bytes in [Some(secret.as_bytes().to_vec()), bare].into_iter().flatten() {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
         forms.extend([hex.to_uppercase().into_bytes(), hex.into_bytes(), format!("{bytes:?}").into_bytes()]);
         for before in 0..3 {
             let text = STANDARD.encode([vec![0; before], bytes.clone()].concat());

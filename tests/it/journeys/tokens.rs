@@ -32,7 +32,7 @@ async fn endpoint(lasts: u64) -> Receiver {
     .await
 }
 
-fn auth(token_url: &str, more: Value) -> Value {
+fn auth(token_url: &str, more: &Value) -> Value {
     let mut auth = json!({
         "type": "oauth2_client_credentials", "token_url": token_url, "client_id": "shop", "client_secret": "hush hush",
     });
@@ -60,7 +60,7 @@ async fn a_token_is_got_once_and_used_while_it_lasts() {
     let (tokens_at, receiver) = (endpoint(3600).await, Receiver::ok().await);
     let tenant = World::shared().tenant("token").await;
     let more = json!({ "scope": "hooks orders", "audience": "https://shop.example/" });
-    let webhook = webhook(&tenant, &receiver.url("/"), auth(&tokens_at.url("/token"), more)).await;
+    let webhook = webhook(&tenant, &receiver.url("/"), auth(&tokens_at.url("/token"), &more)).await;
     let shown = json!({
         "type": "oauth2_client_credentials", "token_url": tokens_at.url("/token"), "client_id": "shop",
         "scope": "hooks orders", "audience": "https://shop.example/", "auth_style": "basic",
@@ -78,7 +78,7 @@ async fn a_token_is_got_once_and_used_while_it_lasts() {
 
     // What the client is has changed: its token is another.
     let path = format!("/v1/webhooks/{}", text(&webhook, "id"));
-    let body = auth(&tokens_at.url("/token"), json!({ "auth_style": "body" }));
+    let body = auth(&tokens_at.url("/token"), &json!({ "auth_style": "body" }));
     tenant.client.patch(&path, &json!({ "auth": body })).await.expect(200);
     attempt(&tenant, &webhook).await;
     assert_eq!(tokens(&receiver.wait(9).await)[8], "Bearer token-2");
@@ -90,15 +90,15 @@ async fn a_token_is_got_once_and_used_while_it_lasts() {
 #[tokio::test]
 async fn a_token_that_the_receiver_does_not_know_is_replaced_once() {
     let tokens_at = endpoint(3600).await;
-    let known = Arc::new(AtomicU64::new(2));
-    let knows = known.clone();
+    let first_known = Arc::new(AtomicU64::new(2));
+    let from = first_known.clone();
     let receiver = Receiver::start(move |request| {
         let number: u64 = request.header("authorization").unwrap()["Bearer token-".len()..].parse().unwrap();
-        Reply::status(if number >= knows.load(Ordering::Relaxed) { 200 } else { 401 })
+        Reply::status(if number >= from.load(Ordering::Relaxed) { 200 } else { 401 })
     })
     .await;
     let tenant = World::shared().tenant("unknown").await;
-    let webhook = webhook(&tenant, &receiver.url("/"), auth(&tokens_at.url("/"), json!({}))).await;
+    let webhook = webhook(&tenant, &receiver.url("/"), auth(&tokens_at.url("/"), &json!({}))).await;
     let made = attempt(&tenant, &webhook).await;
     assert_eq!((&made["reply"]["status"], &made["failure"]), (&json!(200), &Value::Null), "{made}");
     let arrived = receiver.wait(2).await;
@@ -106,7 +106,7 @@ async fn a_token_that_the_receiver_does_not_know_is_replaced_once() {
     assert_eq!(arrived[0].header("webhook-id"), arrived[1].header("webhook-id"));
 
     // One that no token opens is asked twice in an attempt, and no more.
-    known.store(1000, Ordering::Relaxed);
+    first_known.store(1000, Ordering::Relaxed);
     let made = attempt(&tenant, &webhook).await;
     assert_eq!((&made["reply"]["status"], &made["failure"]), (&json!(401), &json!("status")), "{made}");
     let arrived = receiver.arrived();
@@ -117,7 +117,7 @@ async fn a_token_that_the_receiver_does_not_know_is_replaced_once() {
 async fn a_token_is_not_used_to_its_end() {
     let (tokens_at, receiver) = (endpoint(1).await, Receiver::ok().await);
     let tenant = World::shared().tenant("short").await;
-    let webhook = webhook(&tenant, &receiver.url("/"), auth(&tokens_at.url("/"), json!({}))).await;
+    let webhook = webhook(&tenant, &receiver.url("/"), auth(&tokens_at.url("/"), &json!({}))).await;
     attempt(&tenant, &webhook).await;
     tokio::time::sleep(Duration::from_millis(1100)).await;
     attempt(&tenant, &webhook).await;
@@ -146,7 +146,7 @@ async fn without_a_token_nothing_is_sent_and_the_record_says_why() {
         ("/200", "the token endpoint's answer is not as RFC 6749 has it"),
         ("/endless", "the token endpoint's answer is longer than 16 KiB"),
     ] {
-        let webhook = webhook(&tenant, &receiver.url("/"), auth(&refuses.url(path), json!({}))).await;
+        let webhook = webhook(&tenant, &receiver.url("/"), auth(&refuses.url(path), &json!({}))).await;
         let made = attempt(&tenant, &webhook).await;
         assert_eq!((&made["failure"], &made["reply"]), (&json!("token"), &Value::Null), "{made}");
         assert_eq!(text(&made, "detail"), format!("no access token: {says}"));
@@ -164,7 +164,7 @@ async fn a_token_endpoint_is_guarded_as_a_receiver_is() {
     let args = vec!["--resolve=id.test=127.0.0.1".to_owned(), "--resolve=shop.test=93.184.216.34".to_owned()];
     let world = World::start(Options { private_targets: false, args, ..Options::default() });
     let tenant = world.tenant("guarded").await;
-    let body = |token_url: &str| json!({ "url": "https://shop.test/", "topics": ["*"], "auth": auth(token_url, json!({})) });
+    let body = |token_url: &str| json!({ "url": "https://shop.test/", "topics": ["*"], "auth": auth(token_url, &json!({})) });
     for url in [
         "https://127.0.0.1/token",
         "https://localhost/token",
