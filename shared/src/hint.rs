@@ -243,6 +243,7 @@ mod tests {
                 attempt: 3,
                 fresh_at: Some(Timestamp::UNIX_EPOCH),
                 released: Some(1),
+                slot: None,
             };
             let mut message = hint.write(None).unwrap();
             let at = at % message.len();

@@ -13,7 +13,7 @@ use crate::{
     catalogue::Catalogue,
     dialect::{self, Posting},
     error::Error,
-    model::{Attempt, Delivery, DeliveryId, Event, Phases, State},
+    model::{Attempt, Delivery, DeliveryId, Event, KeptHeaders, Phases, State},
     operation::{Asked, HandedOut, Outcome, PollRequest, Selector},
     ports::{Ports, Target},
     signing, webhooks,
@@ -71,7 +71,16 @@ pub async fn poll(
 /// What stays on record of a delivery that its receiver fetched.
 fn receipt(at: Timestamp) -> Attempt {
     let phases = Phases::default();
-    Attempt { number: 1, at, phases, address: None, failure: None, detail: None, reply: None }
+    Attempt {
+        number: 1,
+        at,
+        phases,
+        address: None,
+        sent_headers: KeptHeaders::default(),
+        failure: None,
+        detail: None,
+        reply: None,
+    }
 }
 
 /// The message as it would have been sent now.

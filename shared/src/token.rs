@@ -142,7 +142,7 @@ impl<'de> Deserialize<'de> for Seconds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::TargetUrl;
+    use crate::model::{KeptHeaders, TargetUrl};
 
     fn source(style: AuthStyle) -> TokenSource {
         TokenSource {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     fn answer(status: u16, body: &str) -> Result<Token, String> {
-        read(&Reply { status, body: body.into(), truncated: false })
+        read(&Reply { status, body: body.into(), truncated: false, headers: KeptHeaders::default() })
     }
 
     #[test]
@@ -219,7 +219,7 @@ mod tests {
             let said = answer(status, body).unwrap_err();
             assert!(said.ends_with(says) && !said.contains("hush"), "{said}");
         }
-        let long = Reply { status: 200, body: "{".into(), truncated: true };
+        let long = Reply { status: 200, body: "{".into(), truncated: true, headers: KeptHeaders::default() };
         assert!(read(&long).unwrap_err().contains("16 KiB"));
     }
 }
