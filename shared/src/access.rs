@@ -189,7 +189,9 @@ fn needs(operation: &Operation) -> Option<(Scope, Option<&TenantId>)> {
         | Operation::GetHealth(..)
         | Operation::TryFilter(..)
         | Operation::ListDeliveries(..)
-        | Operation::GetDelivery(..) => (Scope::Read, None),
+        | Operation::GetDelivery(..)
+        | Operation::GetReplay(..)
+        | Operation::ListReplays(..) => (Scope::Read, None),
         Operation::CreateWebhook(..)
         | Operation::SwitchWebhooks(..)
         | Operation::UpdateWebhook(..)
@@ -198,6 +200,8 @@ fn needs(operation: &Operation) -> Option<(Scope, Option<&TenantId>)> {
         | Operation::SendTest(..)
         | Operation::Discard(..)
         | Operation::RetryDelivery(..)
+        | Operation::StartReplay(..)
+        | Operation::CancelReplay(..)
         | Operation::GrantCredentials { .. } => (Scope::Write, None),
     })
 }

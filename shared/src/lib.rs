@@ -3,11 +3,11 @@
 //! - [`model`]: the words of the field as types
 //! - [`error`]: what can go wrong
 //! - [`operation`]: what every dialect speaks; [`dialect`]: the documented APIs
-//! - [`ports`]: what the use cases need of the world; [`hint`]: what waits in the queue
+//! - [`ports`]: what the use cases need of the world; [`hint`], [`errand`]: what waits in the queue
 //! - [`access`]: who asks, and whether they may; [`oauth`]: how a client gets tokens
 //! - [`door`]: a request from decoding to answer; [`tenants`], [`webhooks`], [`credentials`], [`filters`],
 //!   [`publish`], [`history`]: the use cases behind it
-//! - [`deliver`]: one attempt; [`again`]: one that is asked for; [`sweep`]: what is due or stranded
+//! - [`deliver`]: one attempt; [`again`], [`replay`]: one that is asked for, or many; [`sweep`]: what is due or stranded
 //! - [`filter`]: which events a webhook gets
 //! - [`guard`], [`retry`], [`verdict`], [`signing`], [`sealing`], [`bucket`]: pure rules
 //!
@@ -22,6 +22,7 @@ pub mod deliver;
 pub mod description;
 pub mod dialect;
 pub mod door;
+pub mod errand;
 pub mod error;
 pub mod filter;
 pub mod filters;
@@ -35,6 +36,7 @@ pub mod operation;
 pub mod parked;
 pub mod ports;
 pub mod publish;
+pub mod replay;
 pub mod retry;
 pub mod schema;
 pub mod sealing;

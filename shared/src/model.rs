@@ -5,6 +5,7 @@ mod event;
 mod grant;
 mod health;
 mod ids;
+mod replay;
 mod secret;
 mod tenant;
 mod topic;
@@ -16,7 +17,8 @@ pub use event::{
 };
 pub use grant::{Challenge, Code, Grant, RedirectUri};
 pub use health::{BREAKER, Health};
-pub use ids::{BadId, DeliveryId, EventId, KeyId, TenantId, WebhookId};
+pub use ids::{BadId, DeliveryId, EventId, KeyId, ReplayId, TenantId, WebhookId};
+pub use replay::{Counts, Place, Question, Replay, Stage, Wanted, Window};
 pub use secret::{Credentials, KeyHash, Secret, SigningSecret};
 pub use tenant::{KeyRecord, Scope, Tenant};
 pub use topic::{Branch, CustomTopic, Topic, TopicPattern};

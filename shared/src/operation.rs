@@ -10,10 +10,11 @@ use crate::{
     filter::{Filter, Miss},
     model::{
         Attempt, Attributes, CustomTopic, Delivery, DeliveryId, EventId, Format, Header, Health, KeyId,
-        KeyRecord, Metadata, Payload, Payloads, RedirectUri, Scope, Secret, Tenant, TenantId, Topic,
-        TopicPattern, Webhook, WebhookId,
+        KeyRecord, Metadata, Payload, Payloads, RedirectUri, Replay, ReplayId, Scope, Secret, Tenant,
+        TenantId, Topic, TopicPattern, Webhook, WebhookId,
     },
     oauth::{ConsentRequest, Decision, Question, Refusal, SentBack, TokenRequest, Tokens},
+    replay,
 };
 
 /// A request in the domain's words.
@@ -110,6 +111,14 @@ pub enum Operation {
     GetDelivery(Asked, DeliveryId),
     /// Attempt a delivery again at once, however it stands.
     RetryDelivery(Asked, DeliveryId),
+    /// Take many deliveries up again.
+    StartReplay(Asked, Box<replay::Draft>),
+    /// Tell how a replay does.
+    GetReplay(Asked, ReplayId),
+    /// List replays, newest first.
+    ListReplays(Asked, PageRequest),
+    /// Stop a replay.
+    CancelReplay(Asked, ReplayId),
 }
 
 /// A description for machines.
@@ -423,6 +432,12 @@ pub enum Outcome {
     Delivery(Box<Delivery>),
     /// A delivery that is attempted again.
     DeliveryRetried(Box<Delivery>),
+    /// A replay is under way.
+    ReplayStarted(Box<Replay>),
+    /// A replay.
+    Replay(Box<Replay>),
+    /// Replays.
+    Replays(Page<Replay>),
 }
 
 /// A test event that was sent.

@@ -82,9 +82,9 @@ async fn prepare(
         metadata: new.metadata,
         occurred_at: new.occurred_at,
         accepted_at: now,
-        webhooks: subscribers.all.clone(),
+        webhooks: Arc::default(),
     };
-    choose(&subscribers, &mut event);
+    event.webhooks = takers(&subscribers, &event);
     see_to_needs(ports, &catalogue, &event).await?;
     Ok(event)
 }
@@ -95,10 +95,10 @@ pub(crate) fn new_id(uid: Uuid) -> Result<EventId, Error> {
     id.parse().map_err(|error| Error::Internal(format!("an event id of ours: {error}")))
 }
 
-/// Adds the webhooks whose filters take an event. Its payload is read for them alone, and once for all of them.
-fn choose(subscribers: &Subscribers, event: &mut Event) {
+/// The webhooks that an event goes to. Its payload is read for those alone that have a filter, and once for all of them.
+pub(crate) fn takers(subscribers: &Subscribers, event: &Event) -> Arc<[WebhookId]> {
     if subscribers.choosy.is_empty() {
-        return;
+        return subscribers.all.clone();
     }
     let judged = Judged {
         topic: &event.topic,
@@ -110,8 +110,7 @@ fn choose(subscribers: &Subscribers, event: &mut Event) {
     };
     let seen = judged.seen();
     let takers = subscribers.choosy.iter().filter(|(_, filter)| filter.matches(&seen));
-    let webhooks: Vec<WebhookId> = subscribers.all.iter().copied().chain(takers.map(|(id, _)| *id)).collect();
-    event.webhooks = webhooks.into();
+    subscribers.all.iter().copied().chain(takers.map(|(id, _)| *id)).collect()
 }
 
 /// Refuses an event of which a webhook's dialect could make no message. Which dialects a tenant's webhooks are in

@@ -12,10 +12,11 @@ use crate::{
     operation::PageRequest,
     parked,
     ports::{Ports, Sending},
+    replay,
 };
 
 /// How old an event is when it is looked at: by then its first attempts are on record, or something is wrong.
-const STRANDED_AFTER: SignedDuration = SignedDuration::from_mins(15);
+pub(crate) const STRANDED_AFTER: SignedDuration = SignedDuration::from_mins(15);
 /// How much of the past one round looks through, so that a long pause is caught up with in steps.
 const WINDOW: SignedDuration = SignedDuration::from_hours(1);
 /// Hints of one step.
@@ -32,6 +33,8 @@ pub struct Swept {
     pub stranded: usize,
     /// Deliveries that were parked, of webhooks whose backlog had stopped going out.
     pub released: usize,
+    /// Replays whose next step got lost.
+    pub replays: usize,
 }
 
 /// Makes a round.
@@ -41,6 +44,7 @@ pub async fn sweep(ports: &Ports) -> Result<Swept, Error> {
         due: due(ports, now).await?,
         stranded: stranded(ports, now).await?,
         released: parked::look(ports, now).await?,
+        replays: replay::look(ports, now).await?,
     })
 }
 

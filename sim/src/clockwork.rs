@@ -31,7 +31,8 @@ impl Core {
     fn next_due(&self) -> Option<i64> {
         let looks = self.tables.looks.values().map(|(_, at)| *at);
         let due = self.tables.deliveries.values().filter_map(|kept| kept.due);
-        due.chain(looks).map(Timestamp::as_microsecond).min()
+        let replays = self.tables.replays.values().filter_map(|(_, due)| *due);
+        due.chain(looks).chain(replays).map(Timestamp::as_microsecond).min()
     }
 
     fn is_quiet(&self) -> bool {

@@ -14,6 +14,7 @@ mod paging;
 mod parked;
 mod queue;
 mod reopen;
+mod replays;
 mod restart;
 mod samples;
 mod stranded;

@@ -7,6 +7,7 @@ mod health;
 mod isolation;
 mod noisy;
 mod parked;
+mod replay;
 mod restart;
 mod retry;
 mod secrets;

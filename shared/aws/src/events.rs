@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use postrider::{
     error::Error,
     hint::Hint,
-    model::{Event, EventId, Metadata, Payload, Payloads, TenantId, WebhookId},
+    model::{Event, EventId, Metadata, Payload, Payloads, TenantId, WebhookId, Window},
     operation::{Page, PageRequest},
     ports::{Accepted, Events, Queue, Sending},
 };
@@ -153,6 +153,15 @@ impl Events for Engine {
         page: &PageRequest,
     ) -> Result<Page<Hint>, Error> {
         self.stranded_in(from, until, page).await
+    }
+
+    async fn events_within(
+        &self,
+        tenant: &TenantId,
+        window: &Window,
+        page: &PageRequest,
+    ) -> Result<Page<Arc<Event>>, Error> {
+        self.events_in(tenant, window, page).await
     }
 
     async fn swept_until(&self) -> Result<Option<Timestamp>, Error> {

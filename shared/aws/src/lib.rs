@@ -14,6 +14,7 @@ mod parked;
 pub mod provision;
 mod queue;
 mod reopen;
+mod replays;
 mod sealing;
 mod sequence;
 mod stranded;
@@ -22,6 +23,7 @@ mod tallies;
 mod tenants;
 mod topics;
 mod webhooks;
+mod within;
 
 use std::{sync::Arc, time::Duration};
 

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Partitions of a minute: each takes 1,000 writes a second.
-const SHARDS: u8 = 8;
+pub(crate) const SHARDS: u8 = 8;
 /// Keys of one `BatchGetItem` at most.
 const BATCH: usize = 100;
 

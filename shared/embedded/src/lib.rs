@@ -14,6 +14,7 @@ mod keys;
 mod parked;
 mod purge;
 mod queue;
+mod replays;
 mod rows;
 mod tenants;
 mod topics;

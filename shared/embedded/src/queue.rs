@@ -13,6 +13,7 @@ use std::{convert::identity, time::Duration};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use postrider::{
+    errand::Errand,
     error::Error,
     ports::{MAX_DELAY, Queue, Sending},
 };
@@ -210,16 +211,20 @@ pub(crate) struct Written {
 
 impl Rows {
     pub(crate) fn gather(batch: impl IntoIterator<Item = Sending>) -> Result<Self, Error> {
+        // The event is not in the message: it is in the same file, and the newest are in memory.
+        Self::of(batch.into_iter().map(|sending| Ok((sending.hint.write(None)?, sending.delay))))
+    }
+
+    fn of(messages: impl Iterator<Item = Result<(String, Duration), Error>>) -> Result<Self, Error> {
         #[expect(
             clippy::disallowed_methods,
             reason = "the queue is an adapter: its delays run on the real clock"
         )]
         let now = Timestamp::try_from(std::time::SystemTime::now()).unwrap_or_default();
         let mut rows: Vec<NewRow> = Vec::new();
-        for sending in batch {
-            let visible_at = if sending.delay.is_zero() { 0 } else { visible_at(sending.delay, now) };
-            // The event is not in the message: it is in the same file, and the newest are in memory.
-            let body = sending.hint.write(None)?;
+        for message in messages {
+            let (body, delay) = message?;
+            let visible_at = if delay.is_zero() { 0 } else { visible_at(delay, now) };
             match rows.last_mut() {
                 Some(row) if row.visible_at == visible_at && row.messages < IN_A_ROW => {
                     row.messages += 1;
@@ -258,7 +263,16 @@ impl Waiting {
 #[async_trait]
 impl Queue for Engine {
     async fn send(&self, batch: Vec<Sending>) -> Result<(), Error> {
-        let rows = Rows::gather(batch)?;
+        self.enqueue(Rows::gather(batch)?).await
+    }
+
+    async fn charge(&self, errand: &Errand, delay: Duration) -> Result<(), Error> {
+        self.enqueue(Rows::of(std::iter::once(errand.write().map(|body| (body, delay))))?).await
+    }
+}
+
+impl Engine {
+    async fn enqueue(&self, rows: Rows) -> Result<(), Error> {
         let (waiting, arriving) = (self.0.waiting.clone(), self.0.waiting.clone());
         let write = move |db: &Connection| waiting.write(db, rows);
         self.0.writer.write(write, move |written| arriving.written(written)).await

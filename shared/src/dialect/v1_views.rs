@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Context, Response, answer, v1::write_cursor};
+use super::{Context, Response, answer, v1::write_cursor, v1_replays};
 use crate::{
     error::Error,
     filter::Miss,
@@ -68,6 +68,9 @@ pub(super) fn success(outcome: Outcome) -> Response {
         Outcome::Deliveries(page) => (StatusCode::OK, page_view(&page, |d| delivery_view(d, false))),
         Outcome::Delivery(delivery) => (StatusCode::OK, delivery_view(&delivery, true)),
         Outcome::DeliveryRetried(delivery) => (StatusCode::ACCEPTED, delivery_view(&delivery, true)),
+        Outcome::ReplayStarted(replay) => (StatusCode::ACCEPTED, v1_replays::view(&replay)),
+        Outcome::Replay(replay) => (StatusCode::OK, v1_replays::view(&replay)),
+        Outcome::Replays(page) => (StatusCode::OK, page_view(&page, v1_replays::view)),
         Outcome::Published(receipts) => (StatusCode::ACCEPTED, json!(receipts.len())),
     };
     answer(status, JSON, &body)

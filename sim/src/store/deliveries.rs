@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use postrider::{
     error::Error,
     hint::Hint,
-    model::{Delivery, DeliveryId, Tally, TenantId, WebhookId},
+    model::{Delivery, DeliveryId, Tally, TenantId, WebhookId, Window},
     operation::{Page, PageRequest},
     ports::{Claim, Deliveries},
 };
@@ -204,6 +204,16 @@ impl Deliveries for SimStore {
             Ok(page(newest_first.filter(own).cloned(), request, |delivery| delivery.id.to_string()))
         };
         self.call("deliveries", About::Webhook(webhook), list).await
+    }
+
+    async fn deliveries_within(
+        &self,
+        tenant: &TenantId,
+        webhook: WebhookId,
+        window: &Window,
+        request: &PageRequest,
+    ) -> Result<Page<Delivery>, Error> {
+        self.deliveries_in(tenant, webhook, window, request).await
     }
 
     async fn due(&self, now: Timestamp, lease: Timestamp, limit: usize) -> Result<Vec<Hint>, Error> {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use postrider::{
     error::Error,
     hint::Hint,
-    model::{DeliveryId, Event, EventId, TenantId},
+    model::{DeliveryId, Event, EventId, TenantId, Window},
     operation::{Page, PageRequest},
     ports::{Accepted, Events, Sending},
 };
@@ -128,6 +128,15 @@ impl Events for SimStore {
             Ok(Page { items, next })
         };
         self.call("stranded", About::Deliveries(Vec::new()), find).await
+    }
+
+    async fn events_within(
+        &self,
+        tenant: &TenantId,
+        window: &Window,
+        request: &PageRequest,
+    ) -> Result<Page<Arc<Event>>, Error> {
+        self.events_in(tenant, window, request).await
     }
 
     async fn swept_until(&self) -> Result<Option<Timestamp>, Error> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use postrider::{hint::Hint, model::Event};
+use postrider::{errand::Errand, hint::Hint, model::Event};
 
 /// How long one look waits for a message.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -42,29 +42,34 @@ impl Message {
 impl Inbox {
     /// Looks once.
     pub(crate) async fn receive(&self, max: usize) -> Vec<Message> {
+        let bodies = self.bodies(max).await.into_iter();
+        bodies.map(|(token, body, received)| Message::new(token, &body, received)).collect()
+    }
+
+    /// The same for a queue that holds nothing but errands.
+    pub(crate) async fn errands(&self, max: usize) -> Vec<Errand> {
+        self.bodies(max).await.iter().map(|(_, body, _)| Errand::read(body).unwrap()).collect()
+    }
+
+    async fn bodies(&self, max: usize) -> Vec<(Token, String, u32)> {
         match self {
             Self::Embedded(engine) => {
                 let found = engine.receive(max, PATIENCE, Timestamp::now).await.unwrap();
-                let read = |m: postrider_embedded::Received| {
-                    Message::new(Token::Numbered(m.id), &m.body, m.received)
-                };
-                found.into_iter().map(read).collect()
+                found.into_iter().map(|m| (Token::Numbered(m.id), m.body, m.received)).collect()
             }
             Self::Aws { engine, .. } => {
                 let found = engine.receive(max, PATIENCE).await.unwrap();
-                let read =
-                    |m: postrider_aws::Received| Message::new(Token::Aws(m.receipt), &m.body, m.received);
-                found.into_iter().map(read).collect()
+                found.into_iter().map(|m| (Token::Aws(m.receipt), m.body, m.received)).collect()
             }
             Self::Simulated(queue) => {
                 let end = Instant::now() + PATIENCE;
                 loop {
                     let found = queue.receive(max).await.unwrap();
                     if !found.is_empty() || Instant::now() >= end {
-                        let read = |m: postrider_sim::queue::Received| {
-                            Message::new(Token::Numbered(m.id), &m.body, m.received)
-                        };
-                        return found.into_iter().map(read).collect();
+                        return found
+                            .into_iter()
+                            .map(|m| (Token::Numbered(m.id), m.body, m.received))
+                            .collect();
                     }
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
