@@ -52,7 +52,8 @@ impl Core {
 /// Begins a round every minute; when the faults have stopped and all has come to rest, ends the run.
 pub async fn tick(world: World, fleet: Arc<Fleet>) {
     // A deployment begins with a sweep, or the first one would look back no further than an hour.
-    world.lock().tables.swept_until = Some(time(START));
+    // A little before the run, for a publisher's clock may be behind.
+    world.lock().tables.swept_until = Some(time(START - MINUTE));
     loop {
         let (rounds, next) = {
             let core = &mut *world.lock();
