@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
-    model::{ReplayId, TenantId},
+    model::{EventId, ReplayId, TenantId},
 };
 
 /// A step of longer work, of which the store knows whether it is still to be made.
@@ -21,13 +21,22 @@ pub enum Errand {
         /// The step that is to be made.
         step: u32,
     },
+    /// The first attempts of an event for its webhooks, from a place in their list on.
+    FanOut {
+        /// Whose it is.
+        tenant: TenantId,
+        /// Which.
+        event: EventId,
+        /// The place.
+        from: usize,
+    },
 }
 
 impl Errand {
     /// On whose behalf it is done.
     pub fn tenant(&self) -> &TenantId {
         match self {
-            Self::Replay { tenant, .. } => tenant,
+            Self::Replay { tenant, .. } | Self::FanOut { tenant, .. } => tenant,
         }
     }
 

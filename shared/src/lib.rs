@@ -6,7 +6,7 @@
 //! - [`ports`]: what the use cases need of the world; [`hint`], [`errand`]: what waits in the queue
 //! - [`access`]: who asks, and whether they may; [`oauth`]: how a client gets tokens
 //! - [`door`]: a request from decoding to answer; [`tenants`], [`webhooks`], [`credentials`], [`filters`],
-//!   [`publish`], [`history`]: the use cases behind it
+//!   [`publish`], [`history`]: the use cases behind it; [`fan_out`]: events for many
 //! - [`deliver`]: one attempt; [`again`], [`replay`]: one that is asked for, or many; [`sweep`]: what is due or stranded
 //! - [`filter`]: which events a webhook gets
 //! - [`guard`], [`retry`], [`verdict`], [`signing`], [`sealing`], [`bucket`]: pure rules
@@ -24,6 +24,7 @@ pub mod dialect;
 pub mod door;
 pub mod errand;
 pub mod error;
+pub mod fan_out;
 pub mod filter;
 pub mod filters;
 pub mod guard;

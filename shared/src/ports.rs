@@ -17,6 +17,7 @@ use crate::{
     catalogue::Catalogue,
     errand::Errand,
     error::Error,
+    fan_out,
     filter::Filter,
     hint::Hint,
     model::{
@@ -223,8 +224,8 @@ pub enum Accepted {
 /// Accepted events, kept for 30 days.
 #[async_trait]
 pub trait Events: Send + Sync {
-    /// Accepts each event once, and queues the first attempt for each of its webhooks: both durably before it
-    /// returns. Each has an answer of its own, in their order. One that could be accepted but not queued fails;
+    /// Accepts each event once, and queues the first attempt for each of its webhooks, or for the first page of them and an
+    /// errand for the others: both durably before it returns. Each has an answer of its own, in their order. One that could be accepted but not queued fails;
     /// it stays accepted, so that accepting it again finds it there.
     async fn accept(&self, events: &[Arc<Event>]) -> Vec<Result<Accepted, Error>>;
     /// Finds an event.
@@ -372,9 +373,10 @@ pub struct Sending {
 }
 
 impl Sending {
-    /// What is queued of an event just accepted: the first attempt for each of its webhooks, at once.
+    /// What is queued of an event just accepted: the first attempt for each of the first page of its webhooks, at once;
+    /// and [`rest`](crate::fan_out::rest) for the others.
     pub fn first(event: &Arc<Event>) -> impl Iterator<Item = Self> {
-        event.webhooks.iter().map(|&webhook| Self {
+        event.webhooks.iter().take(fan_out::PAGE).map(|&webhook| Self {
             hint: Hint::fresh(event, webhook),
             delay: Duration::ZERO,
             event: Some(event.clone()),

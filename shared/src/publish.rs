@@ -10,11 +10,11 @@ use crate::{
     catalogue::Catalogue,
     dialect::{self, Dialect},
     error::Error,
+    fan_out,
     filter::Judged,
-    hint::Hint,
     model::{Event, EventId, WebhookId},
     operation::{NewEvent, Receipt},
-    ports::{Accepted, Ports, Sending, Subscribers},
+    ports::{Accepted, Ports, Subscribers},
 };
 
 /// When an event that was published before is queued again. The publish that accepted it may have died before
@@ -37,7 +37,7 @@ pub async fn publish(
     }
     let events: Vec<_> = prepared.iter().filter_map(|event| event.as_ref().ok().cloned()).collect();
     let mut accepted = ports.store.accept(&events).await.into_iter();
-    let mut again = Vec::new();
+    let mut again: Vec<Arc<Event>> = Vec::new();
     let mut results = Vec::with_capacity(prepared.len());
     for event in prepared {
         let missing = || Err(Error::Internal("a store that answered for fewer events than it took".into()));
@@ -46,13 +46,24 @@ pub async fn publish(
             Err(error) => Err(error),
         });
     }
-    if !again.is_empty()
-        && let Err(error) = ports.queue.send(again).await
-    {
+    if let Err(error) = queue_again(ports, &again).await {
         tracing::error!(%error, fault = error.fault(), "events published before were not queued again");
         return results.into_iter().map(|result| result.and(Err(error.clone()))).collect();
     }
     results
+}
+
+/// Queues events that were published before.
+async fn queue_again(ports: &Ports, events: &[Arc<Event>]) -> Result<(), Error> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let first = events.iter().flat_map(|event| fan_out::page(event, 0, AGAIN_AFTER));
+    ports.queue.send(first.collect()).await?;
+    for errand in events.iter().filter_map(|event| fan_out::rest(event, fan_out::PAGE)) {
+        ports.queue.charge(&errand, AGAIN_AFTER).await?;
+    }
+    Ok(())
 }
 
 async fn prepare(
@@ -139,17 +150,14 @@ async fn see_to_needs(ports: &Ports, catalogue: &Catalogue, event: &Event) -> Re
 fn settle(
     event: &Arc<Event>,
     accepted: Result<Accepted, Error>,
-    again: &mut Vec<Sending>,
+    again: &mut Vec<Arc<Event>>,
 ) -> Result<Receipt, Error> {
     match accepted? {
         Accepted::New => Ok(Receipt { id: event.id.clone(), deliveries: event.webhooks.len() }),
         Accepted::Already(kept) if kept.repeats(event) => {
-            again.extend(kept.webhooks.iter().map(|&webhook| Sending {
-                hint: Hint::again(&kept, webhook),
-                delay: AGAIN_AFTER,
-                event: None,
-            }));
-            Ok(Receipt { id: kept.id.clone(), deliveries: kept.webhooks.len() })
+            let receipt = Receipt { id: kept.id.clone(), deliveries: kept.webhooks.len() };
+            again.push(Arc::from(kept));
+            Ok(receipt)
         }
         Accepted::Already(_) => {
             Err(Error::Conflict(format!("the id {} is another event's already", event.id)))

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -13,6 +14,8 @@ use async_trait::async_trait;
 use postrider::{
     errand::Errand,
     error::Error,
+    fan_out,
+    model::Event,
     ports::{MAX_DELAY, Queue, Sending},
 };
 
@@ -80,6 +83,24 @@ impl Core {
             let body = hint.write(carried)?;
             self.enqueue_one(&body, delay, &hint.delivery.into(), || format!("attempt {}", hint.attempt));
         }
+        Ok(())
+    }
+
+    /// Queues what is to be queued of events just accepted.
+    pub fn enqueue_new(&mut self, events: &[&Arc<Event>]) -> Result<(), Error> {
+        self.enqueue(events.iter().flat_map(|event| Sending::first(event)).collect())?;
+        for errand in events.iter().filter_map(|event| fan_out::rest(event, fan_out::PAGE)) {
+            self.charge(&errand, Duration::ZERO)?;
+        }
+        Ok(())
+    }
+
+    fn charge(&mut self, errand: &Errand, delay: Duration) -> Result<(), Error> {
+        let about = match errand {
+            Errand::FanOut { tenant, event, .. } => About::Event(tenant.clone(), event.clone()),
+            Errand::Replay { .. } => About::World,
+        };
+        self.enqueue_one(&errand.write()?, delay, &about, || format!("{errand:?}"));
         Ok(())
     }
 
@@ -211,11 +232,7 @@ impl Queue for SimQueue {
     }
 
     async fn charge(&self, errand: &Errand, delay: Duration) -> Result<(), Error> {
-        let body = errand.write()?;
-        let charge = |core: &mut Core| {
-            core.enqueue_one(&body, delay, &About::World, || format!("{errand:?}"));
-            Ok(())
-        };
+        let charge = |core: &mut Core| core.charge(errand, delay);
         self.call("charge", About::World, charge).await
     }
 }

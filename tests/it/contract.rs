@@ -4,6 +4,7 @@
 mod claims;
 mod deliveries;
 mod events;
+mod fan_out;
 mod grants;
 mod healths;
 mod inbox;

@@ -2,6 +2,7 @@
 
 mod crash;
 mod deliver;
+mod fan_out;
 mod first_start;
 mod health;
 mod isolation;

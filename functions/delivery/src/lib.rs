@@ -6,6 +6,7 @@ use postrider::{
     deliver,
     errand::Errand,
     error::Error,
+    fan_out,
     hint::Hint,
     ports::{Ports, Post},
     replay,
@@ -41,6 +42,7 @@ async fn one(ports: &Ports, post: &dyn Post, record: &SqsMessage) -> Result<(), 
 
 async fn run(ports: &Ports, errand: Errand) -> Result<(), Error> {
     match errand {
+        Errand::FanOut { tenant, event, from } => fan_out::go_on(ports, &tenant, &event, from).await,
         Errand::Replay { tenant, replay, step } => replay::step(ports, &tenant, replay, step).await,
     }
 }

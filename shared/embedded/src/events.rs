@@ -9,7 +9,7 @@ use postrider::{
     hint::Hint,
     model::{Event, EventId, Metadata, Payload, Payloads, TenantId, WebhookId, Window},
     operation::{Page, PageRequest},
-    ports::{Accepted, Events, Sending},
+    ports::{Accepted, Events},
 };
 use quick_cache::{Weighter, sync::Cache};
 use rusqlite::{Connection, OptionalExtension, Row, params, types::ValueRef};
@@ -123,7 +123,7 @@ pub(crate) fn numbered(db: &Connection, seq: i64) -> rusqlite::Result<Event> {
 impl Engine {
     /// One transaction for the events and the messages about them.
     async fn accept_all(&self, events: &[Arc<Event>]) -> Result<Vec<Accepted>, Error> {
-        let rows = |event: &Arc<Event>| Ok((event.clone(), Rows::gather(Sending::first(event))?));
+        let rows = |event: &Arc<Event>| Ok((event.clone(), Rows::accepted(event)?));
         let batch = events.iter().map(rows).collect::<Result<Vec<_>, Error>>()?;
         let waiting = self.0.waiting.clone();
         let write = move |db: &Connection| {

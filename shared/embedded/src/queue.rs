@@ -8,13 +8,15 @@
 
 mod waiting;
 
-use std::{convert::identity, time::Duration};
+use std::{convert::identity, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use postrider::{
     errand::Errand,
     error::Error,
+    fan_out,
+    model::Event,
     ports::{MAX_DELAY, Queue, Sending},
 };
 use rusqlite::{Connection, params};
@@ -213,6 +215,13 @@ impl Rows {
     pub(crate) fn gather(batch: impl IntoIterator<Item = Sending>) -> Result<Self, Error> {
         // The event is not in the message: it is in the same file, and the newest are in memory.
         Self::of(batch.into_iter().map(|sending| Ok((sending.hint.write(None)?, sending.delay))))
+    }
+
+    /// What is queued of an event just accepted.
+    pub(crate) fn accepted(event: &Arc<Event>) -> Result<Self, Error> {
+        let first = Sending::first(event).map(|sending| Ok((sending.hint.write(None)?, sending.delay)));
+        let rest = fan_out::rest(event, fan_out::PAGE);
+        Self::of(first.chain(rest.map(|errand| Ok((errand.write()?, Duration::ZERO)))))
     }
 
     fn of(messages: impl Iterator<Item = Result<(String, Duration), Error>>) -> Result<Self, Error> {

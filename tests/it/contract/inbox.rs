@@ -26,6 +26,13 @@ pub(crate) struct Message {
     pub(crate) received: u32,
 }
 
+/// What a message is about.
+#[derive(Debug)]
+pub(crate) enum Body {
+    Hint(Hint),
+    Errand(Errand),
+}
+
 #[derive(Debug, Clone)]
 enum Token {
     Numbered(u64),
@@ -46,9 +53,17 @@ impl Inbox {
         bodies.map(|(token, body, received)| Message::new(token, &body, received)).collect()
     }
 
-    /// The same for a queue that holds nothing but errands.
-    pub(crate) async fn errands(&self, max: usize) -> Vec<Errand> {
-        self.bodies(max).await.iter().map(|(_, body, _)| Errand::read(body).unwrap()).collect()
+    /// Looks once, and takes away what it finds.
+    pub(crate) async fn take(&self, max: usize) -> Vec<Body> {
+        let mut taken = Vec::new();
+        for (token, body, _) in self.bodies(max).await {
+            self.remove(token).await;
+            taken.push(match Hint::read(&body) {
+                Ok((hint, _)) => Body::Hint(hint),
+                Err(_) => Body::Errand(Errand::read(&body).unwrap()),
+            });
+        }
+        taken
     }
 
     async fn bodies(&self, max: usize) -> Vec<(Token, String, u32)> {
@@ -78,7 +93,11 @@ impl Inbox {
     }
 
     pub(crate) async fn delete(&self, message: &Message) {
-        match (self, message.token.clone()) {
+        self.remove(message.token.clone()).await;
+    }
+
+    async fn remove(&self, token: Token) {
+        match (self, token) {
             (Self::Embedded(engine), Token::Numbered(id)) => engine.delete(vec![id]).await.unwrap(),
             (Self::Aws { engine, .. }, Token::Aws(receipt)) => {
                 engine.delete_messages(&[receipt]).await.unwrap();
