@@ -191,7 +191,9 @@ fn needs(operation: &Operation) -> Option<(Scope, Option<&TenantId>)> {
         | Operation::TryFilter(..)
         | Operation::ListDeliveries(..)
         | Operation::GetStats(..)
-        | Operation::GetDelivery(..) => (Scope::Read, None),
+        | Operation::GetDelivery(..)
+        | Operation::GetReplay(..)
+        | Operation::ListReplays(..) => (Scope::Read, None),
         Operation::CreateWebhook(..)
         | Operation::SwitchWebhooks(..)
         | Operation::UpdateWebhook(..)
@@ -202,6 +204,8 @@ fn needs(operation: &Operation) -> Option<(Scope, Option<&TenantId>)> {
         | Operation::RetryDelivery(..)
         // It says of what was handed out before that it was received.
         | Operation::Poll(..)
+        | Operation::StartReplay(..)
+        | Operation::CancelReplay(..)
         | Operation::GrantCredentials { .. } => (Scope::Write, None),
     })
 }

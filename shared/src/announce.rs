@@ -89,12 +89,11 @@ async fn tell(ports: &Ports, tenant: &TenantId, webhook: &Webhook, news: News<'_
         metadata: Metadata::new(),
         occurred_at: None,
         accepted_at: now,
-        webhooks: subscribers.all.clone(),
+        webhooks: Arc::default(),
     };
-    publish::choose(&subscribers, &mut event);
     // A webhook need not be told of itself.
-    let others = event.webhooks.iter().copied().filter(|id| *id != webhook.id);
-    event.webhooks = others.collect();
+    let others = publish::takers(&subscribers, &event);
+    event.webhooks = others.iter().copied().filter(|id| *id != webhook.id).collect();
     if event.webhooks.is_empty() {
         return Ok(());
     }

@@ -19,7 +19,7 @@ use crate::{
     operation::{Operation, Outcome},
     parked, polling,
     ports::{Ports, Post},
-    publish, stats, tenants, testing, topics, webhooks,
+    publish, replay, stats, tenants, testing, topics, webhooks,
 };
 
 /// Which operations a function does: each has the rights that these need, and no others.
@@ -201,6 +201,10 @@ async fn perform(ports: &Ports, principal: &Principal, operation: Operation) -> 
         Operation::GetStats(asked, which, hours) => stats::of(ports, principal, &asked, &which, hours).await,
         Operation::GetDelivery(asked, id) => history::get(ports, principal, &asked, id).await,
         Operation::RetryDelivery(asked, id) => again::retry(ports, principal, &asked, id).await,
+        Operation::StartReplay(asked, draft) => replay::start(ports, principal, &asked, *draft).await,
+        Operation::GetReplay(asked, id) => replay::get(ports, principal, &asked, id).await,
+        Operation::ListReplays(asked, page) => replay::list(ports, principal, &asked, &page).await,
+        Operation::CancelReplay(asked, id) => replay::cancel(ports, principal, &asked, id).await,
         Operation::SendTest(..) => Err(Error::NotFound("path")),
     }
 }

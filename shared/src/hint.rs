@@ -98,6 +98,7 @@ impl Hint {
             created_at: event.accepted_at,
             probes: 0,
             parked_at: None,
+            replay: None,
             next_attempt_at: None,
         }
     }

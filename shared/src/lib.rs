@@ -3,12 +3,12 @@
 //! - [`model`]: the words of the field as types
 //! - [`error`]: what can go wrong
 //! - [`operation`]: what every dialect speaks; [`dialect`]: the documented APIs
-//! - [`ports`]: what the use cases need of the world; [`hint`]: what waits in the queue
+//! - [`ports`]: what the use cases need of the world; [`hint`], [`errand`]: what waits in the queue
 //! - [`access`]: who asks, and whether they may; [`oauth`]: how a client gets tokens
 //! - [`door`]: a request from decoding to answer; [`tenants`], [`webhooks`], [`credentials`], [`filters`],
-//!   [`publish`], [`history`], [`stats`]: the use cases behind it
+//!   [`publish`], [`history`], [`stats`]: the use cases behind it; [`fan_out`]: events for many
 //! - [`authentication`]: how a delivery proves itself; [`token`]: the tokens that it may take
-//! - [`deliver`]: one attempt; [`again`]: one that is asked for; [`sweep`]: what is due or stranded;
+//! - [`deliver`]: one attempt; [`again`], [`replay`]: one that is asked for, or many; [`sweep`]: what is due or stranded;
 //!   [`polling`]: events that their receiver fetches; [`announce`]: what happens to webhooks themselves;
 //!   [`telemetry`]: what is counted and timed
 //! - [`filter`]: which events a webhook gets
@@ -27,7 +27,9 @@ pub mod deliver;
 pub mod description;
 pub mod dialect;
 pub mod door;
+pub mod errand;
 pub mod error;
+pub mod fan_out;
 pub mod filter;
 pub mod filters;
 pub mod guard;
@@ -42,6 +44,7 @@ pub mod parked;
 pub mod polling;
 pub mod ports;
 pub mod publish;
+pub mod replay;
 pub mod retry;
 mod rotation;
 pub mod schema;

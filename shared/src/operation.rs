@@ -13,10 +13,11 @@ use crate::{
     model::{
         Attempt, Attributes, Auth, ClientCertificate, CustomTopic, Delivery, DeliveryId, DeliveryState,
         EventId, Format, Header, Health, KeyId, KeyRecord, Limits, Metadata, OwnRules, Payload, Payloads,
-        PublicKey, Rate, RedirectUri, Scope, Secret, Signature, Tenant, TenantId, Topic, TopicPattern,
-        Webhook, WebhookId,
+        PublicKey, Rate, RedirectUri, Replay, ReplayId, Scope, Secret, Signature, Tenant, TenantId, Topic,
+        TopicPattern, Webhook, WebhookId,
     },
     oauth::{ConsentRequest, Decision, Question, Refusal, SentBack, TokenRequest, Tokens},
+    replay,
     stats::Stats,
 };
 
@@ -120,6 +121,14 @@ pub enum Operation {
     GetDelivery(Asked, DeliveryId),
     /// Attempt a delivery again at once, however it stands.
     RetryDelivery(Asked, DeliveryId),
+    /// Take many deliveries up again.
+    StartReplay(Asked, Box<replay::Draft>),
+    /// Tell how a replay does.
+    GetReplay(Asked, ReplayId),
+    /// List replays, newest first.
+    ListReplays(Asked, PageRequest),
+    /// Stop a replay.
+    CancelReplay(Asked, ReplayId),
 }
 
 /// A description for machines.
@@ -535,6 +544,12 @@ pub enum Outcome {
     DeliveryRetried(Box<Delivery>),
     /// How deliveries went.
     Stats(Box<Stats>),
+    /// A replay is under way.
+    ReplayStarted(Box<Replay>),
+    /// A replay.
+    Replay(Box<Replay>),
+    /// Replays.
+    Replays(Page<Replay>),
 }
 
 /// A test event that was sent.

@@ -15,13 +15,15 @@ use uuid::Uuid;
 use crate::{
     bucket::{Bucket, Poured},
     catalogue::Catalogue,
+    errand::Errand,
     error::Error,
+    fan_out,
     filter::Filter,
     hint::Hint,
     model::{
         Attempt, ClientCertificate, Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, Health,
-        KeyHash, KeyId, KeyRecord, Rate, State, Tally, Tenant, TenantId, TokenSource, Topic, Webhook,
-        WebhookId,
+        KeyHash, KeyId, KeyRecord, Rate, Replay, ReplayId, State, Tally, Tenant, TenantId, TokenSource,
+        Topic, Webhook, WebhookId, Window,
     },
     operation::{Page, PageRequest, Sought},
     verdict::Exchange,
@@ -70,8 +72,8 @@ impl Default for Policy {
 }
 
 /// All stores of an engine.
-pub trait Store: Keys + Topics + Webhooks + Healths + Limiting + Events + Deliveries {}
-impl<T: Keys + Topics + Webhooks + Healths + Limiting + Events + Deliveries> Store for T {}
+pub trait Store: Keys + Topics + Webhooks + Healths + Limiting + Events + Deliveries + Replays {}
+impl<T: Keys + Topics + Webhooks + Healths + Limiting + Events + Deliveries + Replays> Store for T {}
 
 /// API keys.
 #[async_trait]
@@ -244,8 +246,8 @@ pub enum Accepted {
 /// Accepted events, kept for 30 days.
 #[async_trait]
 pub trait Events: Send + Sync {
-    /// Accepts each event once, and queues the first attempt for each of its webhooks: both durably before it
-    /// returns. Each has an answer of its own, in their order. One that could be accepted but not queued fails;
+    /// Accepts each event once, and queues the first attempt for each of its webhooks, or for the first page of them and an
+    /// errand for the others: both durably before it returns. Each has an answer of its own, in their order. One that could be accepted but not queued fails;
     /// it stays accepted, so that accepting it again finds it there.
     async fn accept(&self, events: &[Arc<Event>]) -> Vec<Result<Accepted, Error>>;
     /// Finds an event.
@@ -258,6 +260,14 @@ pub trait Events: Send + Sync {
         until: Timestamp,
         page: &PageRequest,
     ) -> Result<Page<Hint>, Error>;
+    /// A tenant's events of a window, roughly in the order of acceptance, each once. A page is as long as it suits the
+    /// engine, up to its limit: one that is empty may not be the last.
+    async fn events_within(
+        &self,
+        tenant: &TenantId,
+        window: &Window,
+        page: &PageRequest,
+    ) -> Result<Page<Arc<Event>>, Error>;
     /// Up to when [`Events::stranded`] has been looked through.
     async fn swept_until(&self) -> Result<Option<Timestamp>, Error>;
     /// Notes it.
@@ -358,8 +368,36 @@ pub trait Deliveries: Send + Sync {
         sought: &Sought,
         page: &PageRequest,
     ) -> Result<Page<Delivery>, Error>;
+    /// A webhook's deliveries of events of a window, oldest first.
+    async fn deliveries_within(
+        &self,
+        tenant: &TenantId,
+        webhook: WebhookId,
+        window: &Window,
+        page: &PageRequest,
+    ) -> Result<Page<Delivery>, Error>;
     /// Up to `limit` attempts that are due; none of them is due again before `lease`.
     async fn due(&self, now: Timestamp, lease: Timestamp, limit: usize) -> Result<Vec<Hint>, Error>;
+}
+
+/// Replays, kept for 30 days.
+#[async_trait]
+pub trait Replays: Send + Sync {
+    /// Adds a replay, whose step is to be looked after at `due` should the message about it get lost.
+    async fn add_replay(&self, replay: &Replay, due: Timestamp) -> Result<(), Error>;
+    /// Finds a replay of the tenant.
+    async fn replay(&self, tenant: &TenantId, id: ReplayId) -> Result<Option<Replay>, Error>;
+    /// A tenant's replays, newest first.
+    async fn replays(&self, tenant: &TenantId, page: &PageRequest) -> Result<Page<Replay>, Error>;
+    /// Puts a replay in its place after one step more; false: somebody else made that step, or there is no such replay.
+    async fn advance_replay(&self, new: &Replay, due: Option<Timestamp>) -> Result<bool, Error>;
+    /// Up to `limit` replays whose step is due; none of them is again before `lease`.
+    async fn due_replays(
+        &self,
+        now: Timestamp,
+        lease: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(TenantId, ReplayId)>, Error>;
 }
 
 /// A hint to queue.
@@ -374,9 +412,10 @@ pub struct Sending {
 }
 
 impl Sending {
-    /// What is queued of an event just accepted: the first attempt for each of its webhooks, at once.
+    /// What is queued of an event just accepted: the first attempt for each of the first page of its webhooks, at once;
+    /// and [`rest`](crate::fan_out::rest) for the others.
     pub fn first(event: &Arc<Event>) -> impl Iterator<Item = Self> {
-        event.webhooks.iter().map(|&webhook| Self {
+        event.webhooks.iter().take(fan_out::PAGE).map(|&webhook| Self {
             hint: Hint::fresh(event, webhook),
             delay: Duration::ZERO,
             event: Some(event.clone()),
@@ -391,6 +430,8 @@ pub trait Queue: Send + Sync {
     /// Queues hints, each in its lane, durably before it returns. Within a lane, no tenant's messages wait until another's
     /// have gone out.
     async fn send(&self, batch: Vec<Sending>) -> Result<(), Error>;
+    /// Queues an errand, not before `delay` has passed, at most [`MAX_DELAY`]; durably before it returns.
+    async fn charge(&self, errand: &Errand, delay: Duration) -> Result<(), Error>;
 }
 
 /// The longest delay that rides on a queue (SQS: `DelaySeconds` is at most 900); longer ones are due times.

@@ -10,11 +10,11 @@ use crate::{
     catalogue::Catalogue,
     dialect::{self, Dialect},
     error::Error,
+    fan_out,
     filter::Judged,
-    hint::Hint,
     model::{Event, EventId, WebhookId},
     operation::{NewEvent, Receipt},
-    ports::{Accepted, Ports, Sending, Subscribers},
+    ports::{Accepted, Ports, Subscribers},
     telemetry,
 };
 
@@ -38,7 +38,7 @@ pub async fn publish(
     }
     let events: Vec<_> = prepared.iter().filter_map(|event| event.as_ref().ok().cloned()).collect();
     let mut accepted = ports.store.accept(&events).await.into_iter();
-    let mut again = Vec::new();
+    let mut again: Vec<Arc<Event>> = Vec::new();
     let mut results = Vec::with_capacity(prepared.len());
     for event in prepared {
         let missing = || Err(Error::Internal("a store that answered for fewer events than it took".into()));
@@ -47,13 +47,24 @@ pub async fn publish(
             Err(error) => Err(error),
         });
     }
-    if !again.is_empty()
-        && let Err(error) = ports.queue.send(again).await
-    {
+    if let Err(error) = queue_again(ports, &again).await {
         tracing::error!(%error, fault = error.fault(), "events published before were not queued again");
         return results.into_iter().map(|result| result.and(Err(error.clone()))).collect();
     }
     results
+}
+
+/// Queues events that were published before.
+async fn queue_again(ports: &Ports, events: &[Arc<Event>]) -> Result<(), Error> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let first = events.iter().flat_map(|event| fan_out::page(event, 0, AGAIN_AFTER));
+    ports.queue.send(first.collect()).await?;
+    for errand in events.iter().filter_map(|event| fan_out::rest(event, fan_out::PAGE)) {
+        ports.queue.charge(&errand, AGAIN_AFTER).await?;
+    }
+    Ok(())
 }
 
 async fn prepare(
@@ -86,9 +97,9 @@ async fn prepare(
         metadata: new.metadata,
         occurred_at: new.occurred_at,
         accepted_at: now,
-        webhooks: subscribers.all.clone(),
+        webhooks: Arc::default(),
     };
-    choose(&subscribers, &mut event);
+    event.webhooks = takers(&subscribers, &event);
     see_to_needs(ports, &catalogue, &event).await?;
     Ok(event)
 }
@@ -99,10 +110,10 @@ pub(crate) fn new_id(uid: Uuid) -> Result<EventId, Error> {
     id.parse().map_err(|error| Error::Internal(format!("an event id of ours: {error}")))
 }
 
-/// Adds the webhooks whose filters take an event. Its payload is read for them alone, and once for all of them.
-pub(crate) fn choose(subscribers: &Subscribers, event: &mut Event) {
+/// The webhooks that an event goes to. Its payload is read for those alone that have a filter, and once for all of them.
+pub(crate) fn takers(subscribers: &Subscribers, event: &Event) -> Arc<[WebhookId]> {
     if subscribers.choosy.is_empty() {
-        return;
+        return subscribers.all.clone();
     }
     let judged = Judged {
         topic: &event.topic,
@@ -114,8 +125,7 @@ pub(crate) fn choose(subscribers: &Subscribers, event: &mut Event) {
     };
     let seen = judged.seen();
     let takers = subscribers.choosy.iter().filter(|(_, filter)| filter.matches(&seen));
-    let webhooks: Vec<WebhookId> = subscribers.all.iter().copied().chain(takers.map(|(id, _)| *id)).collect();
-    event.webhooks = webhooks.into();
+    subscribers.all.iter().copied().chain(takers.map(|(id, _)| *id)).collect()
 }
 
 /// Refuses an event of which a webhook's dialect could make no message. Which dialects a tenant's webhooks are in
@@ -144,7 +154,7 @@ async fn see_to_needs(ports: &Ports, catalogue: &Catalogue, event: &Event) -> Re
 fn settle(
     event: &Arc<Event>,
     accepted: Result<Accepted, Error>,
-    again: &mut Vec<Sending>,
+    again: &mut Vec<Arc<Event>>,
 ) -> Result<Receipt, Error> {
     match accepted? {
         Accepted::New => {
@@ -152,12 +162,9 @@ fn settle(
             Ok(Receipt { id: event.id.clone(), deliveries: event.webhooks.len() })
         }
         Accepted::Already(kept) if kept.repeats(event) => {
-            again.extend(kept.webhooks.iter().map(|&webhook| Sending {
-                hint: Hint::again(&kept, webhook),
-                delay: AGAIN_AFTER,
-                event: None,
-            }));
-            Ok(Receipt { id: kept.id.clone(), deliveries: kept.webhooks.len() })
+            let receipt = Receipt { id: kept.id.clone(), deliveries: kept.webhooks.len() };
+            again.push(Arc::from(kept));
+            Ok(receipt)
         }
         Accepted::Already(_) => {
             Err(Error::Conflict(format!("the id {} is another event's already", event.id)))

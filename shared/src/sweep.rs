@@ -12,11 +12,11 @@ use crate::{
     operation::PageRequest,
     parked,
     ports::{Ports, Sending},
-    telemetry,
+    replay, telemetry,
 };
 
 /// How old an event is when it is looked at: by then its first attempts are on record, or something is wrong.
-const STRANDED_AFTER: SignedDuration = SignedDuration::from_mins(15);
+pub(crate) const STRANDED_AFTER: SignedDuration = SignedDuration::from_mins(15);
 /// How much of the past one round looks through, so that a long pause is caught up with in steps. The very first round looks
 /// no further back either: a schedule is to run from the day on which events are accepted.
 const WINDOW: SignedDuration = SignedDuration::from_hours(1);
@@ -36,6 +36,8 @@ pub struct Swept {
     pub stranded: usize,
     /// Deliveries that were parked, of webhooks whose backlog had stopped going out.
     pub released: usize,
+    /// Replays whose next step got lost.
+    pub replays: usize,
 }
 
 /// Makes a round: all of it, whatever fails, for what one part cannot do is no reason not to do another. The first fault
@@ -46,7 +48,8 @@ pub async fn sweep(ports: &Ports) -> Result<Swept, Error> {
     let due = due(ports, now, &mut oldest).await;
     let stranded = stranded(ports, now).await;
     let released = parked::look(ports, now).await;
-    let found = Swept { due: due?, stranded: stranded?, released: released? };
+    let replays = replay::look(ports, now).await;
+    let found = Swept { due: due?, stranded: stranded?, released: released?, replays: replays? };
     telemetry::swept(found, oldest, now);
     Ok(found)
 }

@@ -60,7 +60,24 @@ pub fn check(core: &Core) -> Result<Tally, Violation> {
             }
         }
     }
-    Ok(tally)
+    // What a replay took up goes to webhooks too that were not there when its event was published.
+    for kept in core.tables.deliveries.values() {
+        let Delivery { id, tenant, event, .. } = &kept.delivery;
+        let event = core.tables.events.get(&(tenant.clone(), event.clone()));
+        let webhook = core.tables.webhooks.get(&(tenant.clone(), id.webhook));
+        if let (Some(event), Some(webhook)) = (event, webhook)
+            && !event.webhooks.contains(&id.webhook)
+        {
+            became(core, event, webhook, *id, &mut tally)?;
+        }
+    }
+    match core.tables.replays.values().find(|(replay, due)| due.is_some() || replay.stage.is_running()) {
+        None => Ok(tally),
+        Some((replay, due)) => {
+            let detail = format!("{replay:?}, due {due:?}");
+            Err(Violation { invariant: "a replay comes to an end", delivery: None, detail })
+        }
+    }
 }
 
 /// What became of one delivery.

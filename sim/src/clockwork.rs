@@ -31,7 +31,8 @@ impl Core {
     fn next_due(&self) -> Option<i64> {
         let looks = self.tables.looks.values().map(|(_, at)| *at);
         let due = self.tables.deliveries.values().filter_map(|kept| kept.due);
-        due.chain(looks).map(Timestamp::as_microsecond).min()
+        let replays = self.tables.replays.values().filter_map(|(_, due)| *due);
+        due.chain(looks).chain(replays).map(Timestamp::as_microsecond).min()
     }
 
     fn is_quiet(&self) -> bool {
@@ -51,7 +52,8 @@ impl Core {
 /// Begins a round every minute; when the faults have stopped and all has come to rest, ends the run.
 pub async fn tick(world: World, fleet: Arc<Fleet>) {
     // A deployment begins with a sweep, or the first one would look back no further than an hour.
-    world.lock().tables.swept_until = Some(time(START));
+    // A little before the run, for a publisher's clock may be behind.
+    world.lock().tables.swept_until = Some(time(START - MINUTE));
     loop {
         let (rounds, next) = {
             let core = &mut *world.lock();

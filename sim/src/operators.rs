@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use postrider::{
     access::Principal,
     again,
     error::Error,
     model::{
-        Limits, OwnRules, Rate, Signature, State, Statuses, TenantId, Topic, TopicPattern, Webhook, WebhookId,
+        Limits, OwnRules, Rate, Signature, State, Statuses, TenantId, Topic, TopicPattern, Wanted, Webhook,
+        WebhookId,
     },
     operation::{Asked, Change, Draft, Outcome, PageRequest, Selector},
     ports::Ports,
-    webhooks,
+    replay, webhooks,
 };
 
 use crate::{chance::Chance, executor::Who, faults::MINUTE, fleet::Fleet, world::World};
@@ -65,7 +67,7 @@ impl Keeper {
         let operator = Principal::operator();
         let (what, version) = {
             let chance = &mut world.lock().chance;
-            (chance.index(14), chance.number() >> 48)
+            (chance.index(15), chance.number() >> 48)
         };
         let change = match what {
             0..3 => Change { active: Some(false), ..Change::default() },
@@ -78,7 +80,8 @@ impl Keeper {
             9 => return webhooks::rotate(ports, &operator, &asked, &which).await.map(drop),
             10 => return webhooks::delete(ports, &operator, &asked, &which).await.map(drop),
             11 => return self.register(world, ports).await.map(drop),
-            _ => return self.retry(world, ports, webhook.id).await,
+            12..14 => return self.retry(world, ports, webhook.id).await,
+            _ => return self.replay(world, ports, webhook.id).await,
         };
         webhooks::update(ports, &operator, &asked, &which, change).await.map(drop)
     }
@@ -90,6 +93,38 @@ impl Keeper {
         match newest.get(at) {
             Some(one) => again::retry(ports, &Principal::operator(), &self.asked(), one.id).await.map(drop),
             None => Ok(()),
+        }
+    }
+
+    /// Takes what lately failed or is missing up again, or what was delivered, of one webhook or of all.
+    async fn replay(&self, world: &World, ports: &Ports, webhook: WebhookId) -> Result<(), Error> {
+        let now = ports.clock.now();
+        let draft = {
+            let chance = &mut world.lock().chance;
+            replay::Draft {
+                webhook: chance.in_1000(600).then_some(webhook),
+                topic: chance.in_1000(300).then(|| TopicPattern::One(self.topic.clone())),
+                wanted: chance.pick(&[
+                    Wanted::Failed,
+                    Wanted::Missing,
+                    Wanted::Missing,
+                    Wanted::Delivered,
+                    Wanted::Any,
+                ]),
+                since: now - SignedDuration::from_mins(chance.between(1, 90)),
+                until: None,
+                per_second: Some(chance.pick(&[1, 10, 1000])),
+            }
+        };
+        let cancels = world.lock().chance.in_1000(100);
+        let operator = Principal::operator();
+        match replay::start(ports, &operator, &self.asked(), draft).await? {
+            Outcome::ReplayStarted(started) if cancels => {
+                let wait = world.lock().chance.between(0, MINUTE);
+                world.sleep(wait).await;
+                replay::cancel(ports, &operator, &self.asked(), started.id).await.map(drop)
+            }
+            _ => Ok(()),
         }
     }
 

@@ -5,14 +5,18 @@ use std::{
     collections::BTreeMap,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use postrider::{
+    errand::Errand,
     error::Error,
+    fan_out,
     hint::Lane,
-    model::DeliveryId,
+    model::Event,
     ports::{MAX_DELAY, Queue, Sending},
 };
 
@@ -26,7 +30,7 @@ use crate::{
 struct Message {
     lane: Lane,
     body: String,
-    delivery: DeliveryId,
+    about: About,
     visible_at: i64,
     received: u32,
 }
@@ -79,30 +83,54 @@ impl Core {
         for Sending { hint, delay, event } in batch {
             let carried = event.as_deref().filter(|_| self.faults.two_steps);
             let body = hint.write(carried)?;
-            let delay = i64::try_from(delay.min(MAX_DELAY).as_micros()).unwrap_or_default();
-            let faults = &self.faults;
-            let rate = |rate| if faults.is_calm { 0 } else { rate };
-            let (lost, doubled, late) = (rate(faults.lost), rate(faults.doubled), rate(faults.late));
-            let copies =
-                if self.chance.in_1000(lost) { 0 } else { 1 + u8::from(self.chance.in_1000(doubled)) };
-            for _ in 0..copies {
-                let more = if self.chance.in_1000(late) { self.chance.between(0, 4 * MINUTE) } else { 0 };
-                let (delivery, visible_at) = (hint.delivery, self.now + delay + more);
-                let body = body.clone();
-                self.messages.put(Message { lane: hint.lane(), body, delivery, visible_at, received: 0 });
-            }
-            let who = Who("queue", 0);
-            let at = self.now + delay;
-            self.trace.note(self.now, who, &hint.delivery.into(), || {
-                let lost = if copies == 0 { ", but gets lost" } else { "" };
-                format!(
-                    "attempt {} waits until {}, {copies} times{lost}",
-                    hint.attempt,
-                    clock(at, START).trim()
-                )
-            });
+            let (lane, about) = (hint.lane(), hint.delivery.into());
+            self.enqueue_one(lane, &body, delay, &about, || format!("attempt {}", hint.attempt));
         }
         Ok(())
+    }
+
+    /// Queues what is to be queued of events just accepted.
+    pub fn enqueue_new(&mut self, events: &[&Arc<Event>]) -> Result<(), Error> {
+        self.enqueue(events.iter().flat_map(|event| Sending::first(event)).collect())?;
+        for errand in events.iter().filter_map(|event| fan_out::rest(event, fan_out::PAGE)) {
+            self.charge(&errand, Duration::ZERO)?;
+        }
+        Ok(())
+    }
+
+    fn charge(&mut self, errand: &Errand, delay: Duration) -> Result<(), Error> {
+        let about = match errand {
+            Errand::FanOut { tenant, event, .. } => About::Event(tenant.clone(), event.clone()),
+            Errand::Replay { .. } => About::World,
+        };
+        self.enqueue_one(errand.lane(), &errand.write()?, delay, &about, || format!("{errand:?}"));
+        Ok(())
+    }
+
+    fn enqueue_one(
+        &mut self,
+        lane: Lane,
+        body: &str,
+        delay: Duration,
+        about: &About,
+        what: impl Fn() -> String,
+    ) {
+        let delay = i64::try_from(delay.min(MAX_DELAY).as_micros()).unwrap_or_default();
+        let faults = &self.faults;
+        let rate = |rate| if faults.is_calm { 0 } else { rate };
+        let (lost, doubled, late) = (rate(faults.lost), rate(faults.doubled), rate(faults.late));
+        let copies = if self.chance.in_1000(lost) { 0 } else { 1 + u8::from(self.chance.in_1000(doubled)) };
+        for _ in 0..copies {
+            let more = if self.chance.in_1000(late) { self.chance.between(0, 4 * MINUTE) } else { 0 };
+            let (about, visible_at) = (about.clone(), self.now + delay + more);
+            self.messages.put(Message { lane, body: body.to_owned(), about, visible_at, received: 0 });
+        }
+        let who = Who("queue", 0);
+        let at = self.now + delay;
+        self.trace.note(self.now, who, about, || {
+            let lost = if copies == 0 { ", but gets lost" } else { "" };
+            format!("{} waits until {}, {copies} times{lost}", what(), clock(at, START).trim())
+        });
     }
 }
 
@@ -190,7 +218,7 @@ impl Core {
         while taken.len() < max && !visible.is_empty() {
             let id = visible.swap_remove(self.chance.index(visible.len()));
             let Some(message) = self.messages.waiting.get_mut(&id) else { continue };
-            let about = message.delivery.into();
+            let about = message.about.clone();
             if message.received >= self.messages.max_receives {
                 self.messages.waiting.remove(&id);
                 self.messages.dead += 1;
@@ -212,6 +240,11 @@ impl Queue for SimQueue {
     async fn send(&self, batch: Vec<Sending>) -> Result<(), Error> {
         let about = About::Deliveries(batch.iter().map(|sending| sending.hint.delivery).collect());
         self.call("send", about, |core| core.enqueue(batch)).await
+    }
+
+    async fn charge(&self, errand: &Errand, delay: Duration) -> Result<(), Error> {
+        let charge = |core: &mut Core| core.charge(errand, delay);
+        self.call("charge", About::World, charge).await
     }
 }
 

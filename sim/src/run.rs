@@ -112,7 +112,8 @@ fn cast(world: &World) -> Cast {
     let keeper = |n| Keeper { tenant: name(n), topic: topic.clone() };
     let cast = Cast {
         keepers: (0..tenants).map(keeper).collect(),
-        webhooks: 1 + chance.index(3),
+        // Some tenants have more than fit a page of a fan-out.
+        webhooks: if chance.in_1000(10) { 104 } else { 1 + chance.index(3) },
         events: 2 + chance.index(10),
         size: Size {
             publishers: 1 + chance.index(2),

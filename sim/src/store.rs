@@ -7,6 +7,7 @@ mod keys;
 mod limits;
 mod parked;
 mod reopen;
+mod replays;
 mod webhooks;
 
 use std::{
@@ -18,8 +19,8 @@ use jiff::Timestamp;
 use postrider::{
     error::Error,
     model::{
-        Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, Health, KeyId, KeyRecord, Tally,
-        Tenant, TenantId, Topic, Webhook, WebhookId,
+        Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, Health, KeyId, KeyRecord, Replay,
+        ReplayId, Tally, Tenant, TenantId, Topic, Webhook, WebhookId,
     },
     operation::{Page, PageRequest},
     ports::{Subscribers, Target},
@@ -71,6 +72,8 @@ pub struct Tables {
     free_slots: BTreeMap<WebhookId, Timestamp>,
     /// Webhooks with a backlog on its way, and when somebody looks whether it still is.
     pub looks: BTreeMap<WebhookId, (TenantId, Timestamp)>,
+    /// Replays, and when a sweep is to look after their next step.
+    pub replays: BTreeMap<(TenantId, ReplayId), (Replay, Option<Timestamp>)>,
     /// Up to when the past has been looked through.
     pub swept_until: Option<Timestamp>,
 }

@@ -4,6 +4,7 @@
 mod claims;
 mod deliveries;
 mod events;
+mod fan_out;
 mod faults;
 mod grants;
 mod healths;
@@ -18,6 +19,7 @@ mod parked;
 mod polling;
 mod queue;
 mod reopen;
+mod replays;
 mod restart;
 pub(crate) mod samples;
 mod secrets;

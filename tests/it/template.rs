@@ -74,6 +74,7 @@ fn paths(words: &[&str], longest: usize) -> Vec<String> {
 fn what_the_dialects_serve_is_in_the_template() {
     let routes = routes();
     let (webhook, delivery) = (format!("wh_{:032x}", 1), format!("dlv_{:064x}", 1));
+    let replay = format!("rpl_{:032x}", 1);
     let (number, object) = ("7.json", format!("{:024x}.json", 7));
     // Our own API and Tiki's share words; the others have words of their own.
     let own = [
@@ -107,7 +108,7 @@ fn what_the_dialects_serve_is_in_the_template() {
     let others =
         ["admin", "conexion", "v1", "webhooks", "webhook", "webhooks.json", "count.json", number, &object];
     // What stands below a delivery; each word more above makes the walk a fifth longer.
-    let asked_again = ["v1", "deliveries", &delivery, "retry"];
+    let asked_again = ["v1", "deliveries", &delivery, "retry", "replays", &replay];
     let mut served = 0;
     for path in paths(&own, 5)
         .into_iter()
@@ -189,6 +190,7 @@ fn filled(pattern: &str, tenant: &Tenant) -> String {
         Some("wp-json") => "7".to_owned(),
         Some("conexion") => format!("{:024x}.json", 7),
         Some("wp-admin") => String::new(),
+        _ if pattern.contains("/replays/") => format!("rpl_{:032x}", 1),
         _ if pattern.contains("/deliveries/") => format!("dlv_{:064x}", 1),
         _ => format!("wh_{:032x}", 1),
     };

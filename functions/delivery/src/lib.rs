@@ -1,12 +1,15 @@
-//! Delivering what the queue holds: one attempt for each record, the whole batch at once.
+//! Doing what the queue holds: one attempt for each record, or an errand, the whole batch at once.
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures::{StreamExt, stream::FuturesUnordered};
 use postrider::{
-    deliver::{self, Done},
+    deliver,
+    errand::Errand,
     error::Error,
+    fan_out,
     hint::Hint,
     ports::{Ports, Post},
+    replay,
 };
 
 /// Delivers a batch. A record that could not be put on record is reported as failed, and comes again.
@@ -25,10 +28,21 @@ pub async fn handle(ports: &Ports, post: &dyn Post, event: SqsEvent) -> SqsBatch
     response
 }
 
-async fn one(ports: &Ports, post: &dyn Post, record: &SqsMessage) -> Result<Done, Error> {
+async fn one(ports: &Ports, post: &dyn Post, record: &SqsMessage) -> Result<(), Error> {
+    let body = record.body.as_deref().unwrap_or_default();
     // A poison record fails here each time, until the queue's redrive policy makes it a dead letter.
-    let (hint, inline) = Hint::read(record.body.as_deref().unwrap_or_default())?;
+    let (hint, inline) = match Hint::read(body) {
+        Ok(hint) => hint,
+        Err(error) => return run(ports, Errand::read(body).map_err(|_| error)?).await,
+    };
     let received = record.attributes.get("ApproximateReceiveCount");
     let received = received.and_then(|count| count.parse().ok()).unwrap_or(1);
-    deliver::deliver(ports, post, &hint, inline, received).await
+    deliver::deliver(ports, post, &hint, inline, received).await.map(drop)
+}
+
+async fn run(ports: &Ports, errand: Errand) -> Result<(), Error> {
+    match errand {
+        Errand::FanOut { tenant, event, from } => fan_out::go_on(ports, &tenant, &event, from).await,
+        Errand::Replay { tenant, replay, step } => replay::step(ports, &tenant, replay, step).await,
+    }
 }

@@ -11,7 +11,7 @@ use postrider::{
 pub async fn handle(ports: &Ports, _: EventBridgeEvent) -> Result<Swept, Error> {
     let swept = sweep::sweep(ports).await?;
     if swept != Swept::default() {
-        tracing::info!(swept.due, swept.stranded, swept.released, "queued by the sweep");
+        tracing::info!(swept.due, swept.stranded, swept.released, swept.replays, "queued by the sweep");
     }
     Ok(swept)
 }

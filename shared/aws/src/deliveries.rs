@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use postrider::{
     error::Error,
     hint::Hint,
-    model::{Attempt, Delivery, DeliveryId, DeliveryState, Tally, TenantId, WebhookId},
+    model::{Attempt, Delivery, DeliveryId, DeliveryState, Tally, TenantId, WebhookId, Window},
     operation::{Page, PageRequest, Sought},
     ports::{Claim, Deliveries},
 };
@@ -63,6 +63,9 @@ pub(crate) fn item(delivery: &Delivery, due: Option<Timestamp>) -> Result<Item, 
     if let Some(at) = delivery.parked_at {
         item.insert("parked_at".into(), micros(at));
     }
+    if let Some(replay) = delivery.replay {
+        item.insert("replay".into(), text(replay.to_string()));
+    }
     if let Some(next) = delivery.next_attempt_at {
         item.insert("next_attempt_at".into(), micros(next));
     }
@@ -101,6 +104,7 @@ pub(crate) fn delivery(item: &Item) -> Result<Delivery, Error> {
             Some(_) => u32::try_from(item.number("probes")?).map_err(|_| odd("probes"))?,
         },
         parked_at: item.maybe_time("parked_at")?,
+        replay: item.get("replay").map(|_| item.parsed("replay")).transpose()?,
         next_attempt_at: item.maybe_time("next_attempt_at")?,
     })
 }
@@ -244,6 +248,16 @@ impl Deliveries for Engine {
         page: &PageRequest,
     ) -> Result<Page<Delivery>, Error> {
         self.list_deliveries(tenant, webhook, sought, page).await
+    }
+
+    async fn deliveries_within(
+        &self,
+        tenant: &TenantId,
+        webhook: WebhookId,
+        window: &Window,
+        page: &PageRequest,
+    ) -> Result<Page<Delivery>, Error> {
+        self.deliveries_in(tenant, webhook, window, page).await
     }
 
     async fn due(&self, now: Timestamp, lease: Timestamp, limit: usize) -> Result<Vec<Hint>, Error> {

@@ -1,15 +1,16 @@
 //! Events: one conditional put for each.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{operation::put_item::PutItemError, types::ReturnValuesOnConditionCheckFailure};
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::try_join_all, stream};
 use jiff::Timestamp;
 use postrider::{
     error::Error,
+    fan_out,
     hint::Hint,
-    model::{Event, EventId, Metadata, Payload, Payloads, TenantId, WebhookId},
+    model::{Event, EventId, Metadata, Payload, Payloads, TenantId, WebhookId, Window},
     operation::{Page, PageRequest},
     ports::{Accepted, Events, Queue, Sending},
 };
@@ -105,6 +106,17 @@ impl Engine {
     }
 }
 
+impl Engine {
+    async fn queue_new(&self, events: Vec<&Arc<Event>>) -> Result<(), Error> {
+        let first: Vec<_> = events.iter().flat_map(|event| Sending::first(event)).collect();
+        if !first.is_empty() {
+            self.send(first).await?;
+        }
+        let rest = events.iter().filter_map(|event| fan_out::rest(event, fan_out::PAGE));
+        try_join_all(rest.map(async |errand| self.charge(&errand, Duration::ZERO).await)).await.map(drop)
+    }
+}
+
 #[async_trait]
 impl Events for Engine {
     async fn accept(&self, events: &[Arc<Event>]) -> Vec<Result<Accepted, Error>> {
@@ -120,10 +132,7 @@ impl Events for Engine {
         results.sort_unstable_by_key(|(at, _)| *at);
         let mut results: Vec<_> = results.into_iter().map(|(_, result)| result).collect();
         let new = events.iter().zip(&results).filter(|(_, result)| **result == Ok(Accepted::New));
-        let first: Vec<_> = new.flat_map(|(event, _)| Sending::first(event)).collect();
-        if !first.is_empty()
-            && let Err(error) = self.send(first).await
-        {
+        if let Err(error) = self.queue_new(new.map(|(event, _)| event).collect()).await {
             // What was accepted stays accepted: publishing the same again queues it, or the sweep does.
             tracing::error!(%error, fault = error.fault(), "accepted events were not queued");
             for result in results.iter_mut().filter(|result| **result == Ok(Accepted::New)) {
@@ -153,6 +162,15 @@ impl Events for Engine {
         page: &PageRequest,
     ) -> Result<Page<Hint>, Error> {
         self.stranded_in(from, until, page).await
+    }
+
+    async fn events_within(
+        &self,
+        tenant: &TenantId,
+        window: &Window,
+        page: &PageRequest,
+    ) -> Result<Page<Arc<Event>>, Error> {
+        self.events_in(tenant, window, page).await
     }
 
     async fn swept_until(&self) -> Result<Option<Timestamp>, Error> {

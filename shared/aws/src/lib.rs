@@ -19,6 +19,7 @@ mod polling;
 pub mod provision;
 mod queue;
 mod reopen;
+mod replays;
 mod sealing;
 mod sequence;
 mod stranded;
@@ -27,6 +28,7 @@ mod tallies;
 mod tenants;
 mod topics;
 mod webhooks;
+mod within;
 
 use std::{sync::Arc, time::Duration};
 

@@ -9,6 +9,7 @@ use aws_sdk_sqs::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use postrider::{
+    errand::Errand,
     error::Error,
     hint::Lane,
     ports::{MAX_DELAY, Queue, Sending},
@@ -48,18 +49,18 @@ struct Message {
 }
 
 fn message(sending: &Sending) -> Result<Message, Error> {
-    let delay = sending.delay.min(MAX_DELAY);
-    // Whole seconds, never too early.
-    let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
     let mut body = sending.hint.write(sending.event.as_deref())?;
     if body.len() > INLINE {
         body = sending.hint.write(None)?;
     }
-    Ok(Message {
-        body,
-        delay: i32::try_from(seconds.min(MAX_DELAY.as_secs())).unwrap_or_default(),
-        group: sending.hint.tenant.to_string(),
-    })
+    Ok(Message { body, delay: seconds(sending.delay), group: sending.hint.tenant.to_string() })
+}
+
+/// Whole seconds, never too early.
+fn seconds(delay: Duration) -> i32 {
+    let delay = delay.min(MAX_DELAY);
+    let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+    i32::try_from(seconds.min(MAX_DELAY.as_secs())).unwrap_or_default()
 }
 
 /// Requests, each within SQS's bounds.
@@ -89,6 +90,11 @@ impl Queue for Engine {
             requests.extend(batches(messages).into_iter().map(|batch| self.send_batch(lane, batch)));
         }
         stream::iter(requests).buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    async fn charge(&self, errand: &Errand, delay: Duration) -> Result<(), Error> {
+        let (body, group) = (errand.write()?, errand.tenant().to_string());
+        self.send_batch(errand.lane(), vec![Message { body, delay: seconds(delay), group }]).await
     }
 }
 

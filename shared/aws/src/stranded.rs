@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Partitions of a minute: each takes 1,000 writes a second.
-const SHARDS: u8 = 8;
+pub(crate) const SHARDS: u8 = 8;
 
 /// The index partition of an event.
 pub(crate) fn bucket(uid: Uuid, accepted_at: Timestamp) -> String {

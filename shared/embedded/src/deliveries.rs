@@ -7,27 +7,28 @@ use jiff::{SignedDuration, Timestamp};
 use postrider::{
     error::Error,
     hint::Hint,
-    model::{Attempt, Delivery, DeliveryId, DeliveryState, Tally, TenantId, WebhookId},
+    model::{Attempt, Delivery, DeliveryId, DeliveryState, ReplayId, Tally, TenantId, WebhookId, Window},
     operation::{Page, PageRequest, Sought},
     ports::{Claim, Deliveries},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use uuid::Uuid;
 
 use crate::{Engine, parked, rows};
 
 pub(crate) const COLUMNS: &str =
     "webhook, event, tenant, event_id, topic, state, attempt_count, attempts, created_at, next_attempt_at,
-     probes, parked_at";
+     probes, parked_at, replay";
 /// The state that an attempt found must still be there.
 const PUT: &str = "
     INSERT INTO deliveries
         (webhook, event, tenant, event_id, topic, state, attempt_count, attempts, created_at, next_attempt_at,
-         probes, parked_at, due_at, leased_until)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         probes, parked_at, replay, due_at, leased_until)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (webhook, event) DO UPDATE SET
         state = excluded.state, attempt_count = excluded.attempt_count, attempts = excluded.attempts,
         next_attempt_at = excluded.next_attempt_at, probes = excluded.probes, parked_at = excluded.parked_at,
-        due_at = excluded.due_at, leased_until = excluded.leased_until
+        replay = excluded.replay, due_at = excluded.due_at, leased_until = excluded.leased_until
     WHERE attempt_count = ?";
 /// How long after its lease a claimed attempt comes due again, if its claimer died.
 const GRACE: SignedDuration = SignedDuration::from_secs(30);
@@ -45,6 +46,7 @@ pub(crate) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
         next_attempt_at: rows::maybe_time(row, 9)?,
         probes: row.get(10)?,
         parked_at: rows::maybe_time(row, 11)?,
+        replay: row.get::<_, Option<[u8; 16]>>(12)?.map(|id| ReplayId(Uuid::from_bytes(id))),
     })
 }
 
@@ -73,7 +75,7 @@ fn find(db: &Connection, id: DeliveryId) -> rusqlite::Result<Option<(Delivery, O
     let sql = format!("SELECT {COLUMNS}, leased_until FROM deliveries WHERE webhook = ? AND event = ?");
     db.prepare_cached(&sql)?
         .query_row(params![id.webhook.0.as_bytes(), id.event.as_bytes()], |row| {
-            Ok((delivery(row)?, row.get(12)?))
+            Ok((delivery(row)?, row.get(13)?))
         })
         .optional()
 }
@@ -108,6 +110,7 @@ fn put(
         delivery.next_attempt_at.map(Timestamp::as_microsecond),
         delivery.probes,
         delivery.parked_at.map(Timestamp::as_microsecond),
+        delivery.replay.map(|id| id.0.into_bytes()),
         due,
         lease,
         expected,
@@ -362,6 +365,16 @@ impl Deliveries for Engine {
         self.read(move |db| list(db, &tenant, webhook, &sought, after, limit)).await
     }
 
+    async fn deliveries_within(
+        &self,
+        tenant: &TenantId,
+        webhook: WebhookId,
+        window: &Window,
+        page: &PageRequest,
+    ) -> Result<Page<Delivery>, Error> {
+        self.deliveries_in(tenant, webhook, window, page).await
+    }
+
     async fn due(&self, now: Timestamp, lease: Timestamp, limit: usize) -> Result<Vec<Hint>, Error> {
         let write = self.0.writer.write(
             move |db| {
@@ -387,7 +400,6 @@ mod tests {
     use std::sync::Arc;
 
     use postrider::model::{Event, Metadata, Payload, Payloads};
-    use uuid::Uuid;
 
     use super::*;
 

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use postrider::{
     error::Error,
     hint::Hint,
-    model::{Event, EventId, Metadata, Payload, Payloads, TenantId, WebhookId},
+    model::{Event, EventId, Metadata, Payload, Payloads, TenantId, WebhookId, Window},
     operation::{Page, PageRequest},
-    ports::{Accepted, Events, Sending},
+    ports::{Accepted, Events},
 };
 use quick_cache::{Weighter, sync::Cache};
 use rusqlite::{Connection, OptionalExtension, Row, params, types::ValueRef};
@@ -115,10 +115,15 @@ fn find(db: &Connection, tenant: &TenantId, id: &EventId) -> rusqlite::Result<Op
         .optional()
 }
 
+/// The event at a place in the order of acceptance.
+pub(crate) fn numbered(db: &Connection, seq: i64) -> rusqlite::Result<Event> {
+    db.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE seq = ?"))?.query_row([seq], event)
+}
+
 impl Engine {
     /// One transaction for the events and the messages about them.
     async fn accept_all(&self, events: &[Arc<Event>]) -> Result<Vec<Accepted>, Error> {
-        let rows = |event: &Arc<Event>| Ok((event.clone(), Rows::gather(Sending::first(event))?));
+        let rows = |event: &Arc<Event>| Ok((event.clone(), Rows::accepted(event)?));
         let batch = events.iter().map(rows).collect::<Result<Vec<_>, Error>>()?;
         let queue = self.0.queue.clone();
         let write = move |db: &Connection| {
@@ -210,6 +215,15 @@ impl Events for Engine {
             Ok(Page { items, next })
         });
         query.await
+    }
+
+    async fn events_within(
+        &self,
+        tenant: &TenantId,
+        window: &Window,
+        page: &PageRequest,
+    ) -> Result<Page<Arc<Event>>, Error> {
+        self.events_in(tenant, window, page).await
     }
 
     async fn swept_until(&self) -> Result<Option<Timestamp>, Error> {

@@ -17,6 +17,7 @@ mod migrations;
 mod parked;
 mod purge;
 mod queue;
+mod replays;
 mod rows;
 mod tenants;
 mod topics;

@@ -28,6 +28,8 @@ impl Engine {
         }
         let sessions = "DELETE FROM keys WHERE session_of IS NOT NULL AND expires_at < ?";
         gone += self.0.writer.write(move |db| db.execute(sessions, [time]), identity).await?;
+        let replays = "DELETE FROM replays WHERE created_at < ?";
+        gone += self.0.writer.write(move |db| db.execute(replays, [time]), identity).await?;
         // An event's number begins with its milliseconds, so a webhook's old deliveries lie at its beginning.
         let millis = u64::try_from(before.as_millisecond()).unwrap_or_default();
         let oldest = uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid();

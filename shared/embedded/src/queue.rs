@@ -22,9 +22,11 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use postrider::{
+    errand::Errand,
     error::Error,
+    fan_out,
     hint::Lane,
-    model::TenantId,
+    model::{Event, TenantId},
     ports::{MAX_DELAY, Queue, Sending},
 };
 use rusqlite::{Connection, params};
@@ -277,6 +279,25 @@ struct NewRow {
     bodies: String,
 }
 
+/// A message to be.
+struct NewMessage {
+    lane: Lane,
+    tenant: TenantId,
+    body: String,
+    delay: Duration,
+}
+
+impl NewMessage {
+    /// The event is not in the message: it is in the same file, and the newest are in memory.
+    fn hint(Sending { hint, delay, .. }: Sending) -> Result<Self, Error> {
+        Ok(Self { lane: hint.lane(), body: hint.write(None)?, tenant: hint.tenant, delay })
+    }
+
+    fn errand(errand: &Errand, delay: Duration) -> Result<Self, Error> {
+        Ok(Self { lane: errand.lane(), tenant: errand.tenant().clone(), body: errand.write()?, delay })
+    }
+}
+
 /// Rows that were written, of each lane.
 #[derive(Default)]
 pub(crate) struct Written {
@@ -292,17 +313,26 @@ struct Arrived {
 
 impl Rows {
     pub(crate) fn gather(batch: impl IntoIterator<Item = Sending>) -> Result<Self, Error> {
+        Self::of(batch.into_iter().map(NewMessage::hint))
+    }
+
+    /// What is queued of an event just accepted.
+    pub(crate) fn accepted(event: &Arc<Event>) -> Result<Self, Error> {
+        let first = Sending::first(event).map(NewMessage::hint);
+        let rest = fan_out::rest(event, fan_out::PAGE);
+        Self::of(first.chain(rest.map(|errand| NewMessage::errand(&errand, Duration::ZERO))))
+    }
+
+    fn of(messages: impl Iterator<Item = Result<NewMessage, Error>>) -> Result<Self, Error> {
         #[expect(
             clippy::disallowed_methods,
             reason = "the queue is an adapter: its delays run on the real clock"
         )]
         let now = Timestamp::try_from(std::time::SystemTime::now()).unwrap_or_default();
         let mut rows: Vec<NewRow> = Vec::new();
-        for sending in batch {
-            let visible_at = if sending.delay.is_zero() { 0 } else { visible_at(sending.delay, now) };
-            // The event is not in the message: it is in the same file, and the newest are in memory.
-            let body = sending.hint.write(None)?;
-            let (lane, tenant) = (sending.hint.lane(), sending.hint.tenant);
+        for message in messages {
+            let NewMessage { lane, tenant, body, delay } = message?;
+            let visible_at = if delay.is_zero() { 0 } else { visible_at(delay, now) };
             match rows.last_mut() {
                 Some(row)
                     if (row.visible_at, row.lane, &row.tenant) == (visible_at, lane, &tenant)
@@ -353,7 +383,16 @@ impl Lanes {
 #[async_trait]
 impl Queue for Engine {
     async fn send(&self, batch: Vec<Sending>) -> Result<(), Error> {
-        let rows = Rows::gather(batch)?;
+        self.enqueue(Rows::gather(batch)?).await
+    }
+
+    async fn charge(&self, errand: &Errand, delay: Duration) -> Result<(), Error> {
+        self.enqueue(Rows::of(std::iter::once(NewMessage::errand(errand, delay)))?).await
+    }
+}
+
+impl Engine {
+    async fn enqueue(&self, rows: Rows) -> Result<(), Error> {
         let (queue, arriving) = (self.0.queue.clone(), self.0.queue.clone());
         let write = move |db: &Connection| queue.write(db, rows);
         self.0.writer.write(write, move |written| arriving.written(written)).await

@@ -85,10 +85,23 @@ CREATE TABLE IF NOT EXISTS deliveries (
     parked_at       INTEGER,
     due_at          INTEGER,
     leased_until    INTEGER,
+    replay          BLOB,
     PRIMARY KEY (webhook, event)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS deliveries_parked ON deliveries (webhook, parked_at, event) WHERE state = 'parked';
+
+-- Jobs that take many deliveries up again; due_at: when somebody is to see whether the next step got lost.
+CREATE TABLE IF NOT EXISTS replays (
+    tenant     TEXT NOT NULL,
+    id         BLOB NOT NULL,
+    step       INTEGER NOT NULL,
+    due_at     INTEGER,
+    created_at INTEGER NOT NULL,
+    body       TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS replays_due ON replays (due_at) WHERE due_at IS NOT NULL;
 
 -- Receivers that have failed since they last took something, or take long.
 CREATE TABLE IF NOT EXISTS healths (

@@ -12,7 +12,8 @@ use serde_json::{Map, Value};
 use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, Table,
     json::{Fields, Query},
-    only, v1_auth, v1_delivery, v1_events, v1_filters, v1_history, v1_limits, v1_polling, v1_views,
+    only, v1_auth, v1_delivery, v1_events, v1_filters, v1_history, v1_limits, v1_polling, v1_replays,
+    v1_views,
 };
 use crate::{
     access,
@@ -120,6 +121,7 @@ fn operation(request: &Request, catalogue: &Catalogue) -> Result<Operation, Erro
         (_, ["topics", ..]) => topics_desk(request, method, &parts[1..]),
         (_, ["tenants", ..]) => tenants(request, method, &parts[1..]),
         (_, ["webhooks", ..]) => webhooks(request, catalogue, method, &parts[1..]),
+        (_, ["replays", ..]) => v1_replays::operation(request, catalogue, method, &parts[1..]),
         ("GET", ["deliveries", id]) => {
             let id = id.parse().map_err(|_| Error::NotFound("delivery"))?;
             Ok(Operation::GetDelivery(asked(request)?, id))
@@ -277,11 +279,11 @@ fn webhooks(
     }
 }
 
-fn asked(request: &Request) -> Result<Asked, Error> {
+pub(super) fn asked(request: &Request) -> Result<Asked, Error> {
     Ok(Asked { tenant: Query::of(request).parsed("tenant")?, dialect: None })
 }
 
-fn page(request: &Request) -> Result<PageRequest, Error> {
+pub(super) fn page(request: &Request) -> Result<PageRequest, Error> {
     let query = Query::of(request);
     let limit = match query.get("limit") {
         None => PageRequest::DEFAULT,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     Context, Response, answer,
     v1::{JSON, write_cursor},
-    v1_auth, v1_delivery, v1_history, v1_polling,
+    v1_auth, v1_delivery, v1_history, v1_polling, v1_replays,
 };
 use crate::{
     error::Error,
@@ -74,6 +74,9 @@ pub(super) fn success(outcome: Outcome) -> Response {
         Outcome::Stats(stats) => (StatusCode::OK, v1_history::stats_view(&stats)),
         Outcome::Delivery(delivery) => (StatusCode::OK, delivery_view(&delivery, true)),
         Outcome::DeliveryRetried(delivery) => (StatusCode::ACCEPTED, delivery_view(&delivery, true)),
+        Outcome::ReplayStarted(replay) => (StatusCode::ACCEPTED, v1_replays::view(&replay)),
+        Outcome::Replay(replay) => (StatusCode::OK, v1_replays::view(&replay)),
+        Outcome::Replays(page) => (StatusCode::OK, page_view(&page, v1_replays::view)),
         Outcome::Published(receipts) => (StatusCode::ACCEPTED, json!(receipts.len())),
     };
     answer(status, JSON, &body)

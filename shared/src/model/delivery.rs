@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{DeliveryId, EventId, KeptHeaders, TenantId, Topic};
+use super::{DeliveryId, EventId, KeptHeaders, ReplayId, TenantId, Topic};
 
 /// Where a delivery stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -175,6 +175,9 @@ pub struct Delivery {
     /// Its place among its webhook's parked deliveries: when its event was accepted, or when it last was such a probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parked_at: Option<Timestamp>,
+    /// The replay that last took it up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<ReplayId>,
     /// When the next attempt is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<Timestamp>,

@@ -87,46 +87,61 @@ fn is_tenant(text: &str) -> bool {
         && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
 }
 
-/// The name of a registered webhook, in order of creation.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct WebhookId(pub Uuid);
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal, $says:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(pub Uuid);
 
-const WEBHOOK_PREFIX: &str = "wh_";
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0.simple())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = BadId;
+            fn from_str(text: &str) -> Result<Self, BadId> {
+                text.strip_prefix($prefix).and_then(simple).map(Self).ok_or(BadId($says))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = BadId;
+            fn try_from(text: String) -> Result<Self, BadId> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.to_string()
+            }
+        }
+    };
+}
+
+uuid_id!(
+    /// The name of a registered webhook, in order of creation.
+    WebhookId,
+    "wh_",
+    "must be 'wh_' and 32 hexadecimal digits"
+);
+uuid_id!(
+    /// The name of a replay, in order of creation.
+    ReplayId,
+    "rpl_",
+    "must be 'rpl_' and 32 hexadecimal digits"
+);
+
 const DELIVERY_PREFIX: &str = "dlv_";
-
-impl fmt::Display for WebhookId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{WEBHOOK_PREFIX}{}", self.0.simple())
-    }
-}
-
-impl fmt::Debug for WebhookId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for WebhookId {
-    type Err = BadId;
-    fn from_str(text: &str) -> Result<Self, BadId> {
-        let hex = text.strip_prefix(WEBHOOK_PREFIX);
-        hex.and_then(simple).map(Self).ok_or(BadId("must be 'wh_' and 32 hexadecimal digits"))
-    }
-}
-
-impl TryFrom<String> for WebhookId {
-    type Error = BadId;
-    fn try_from(text: String) -> Result<Self, BadId> {
-        text.parse()
-    }
-}
-
-impl From<WebhookId> for String {
-    fn from(id: WebhookId) -> String {
-        id.to_string()
-    }
-}
 
 /// One event for one webhook. It derives from the two, so doing the fan-out twice makes the same deliveries;
 /// it begins with the event's own time-ordered number, so a webhook's deliveries sort by acceptance.

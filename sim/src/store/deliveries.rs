@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use postrider::{
     error::Error,
     hint::Hint,
-    model::{Attempt, Delivery, DeliveryId, Tally, TenantId, WebhookId},
+    model::{Attempt, Delivery, DeliveryId, Tally, TenantId, WebhookId, Window},
     operation::{Page, PageRequest, Sought},
     ports::{Claim, Deliveries},
 };
@@ -234,6 +234,16 @@ impl Deliveries for SimStore {
             Ok(found)
         };
         self.call("deliveries", About::Webhook(webhook), list).await
+    }
+
+    async fn deliveries_within(
+        &self,
+        tenant: &TenantId,
+        webhook: WebhookId,
+        window: &Window,
+        request: &PageRequest,
+    ) -> Result<Page<Delivery>, Error> {
+        self.deliveries_in(tenant, webhook, window, request).await
     }
 
     async fn due(&self, now: Timestamp, lease: Timestamp, limit: usize) -> Result<Vec<Hint>, Error> {

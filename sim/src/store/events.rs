@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use postrider::{
     error::Error,
     hint::Hint,
-    model::{DeliveryId, Event, EventId, TenantId},
+    model::{DeliveryId, Event, EventId, TenantId, Window},
     operation::{Page, PageRequest},
-    ports::{Accepted, Events, Sending},
+    ports::{Accepted, Events},
 };
 
 use super::{SimStore, Tables, odd_cursor};
@@ -54,8 +54,8 @@ impl SimStore {
         let accept = |core: &mut Core| {
             let accepted: Vec<_> = events.iter().map(|event| core.accept(event)).collect();
             let new = events.iter().zip(&accepted).filter(|(_, accepted)| **accepted == Accepted::New);
-            let first: Vec<_> = new.flat_map(|(event, _)| Sending::first(event)).collect();
-            core.enqueue(first)?;
+            let new: Vec<_> = new.map(|(event, _)| event).collect();
+            core.enqueue_new(&new)?;
             Ok(accepted)
         };
         match self.call("accept", about(&events[0]), accept).await {
@@ -71,10 +71,9 @@ impl SimStore {
             results.push(self.call("accept", about(event), |core| Ok(core.accept(event))).await);
         }
         let new = events.iter().zip(&results).filter(|(_, result)| **result == Ok(Accepted::New));
-        let (new, first): (Vec<_>, Vec<_>) =
-            new.map(|(event, _)| (event, Sending::first(event).collect::<Vec<_>>())).unzip();
+        let new: Vec<_> = new.map(|(event, _)| event).collect();
         let Some(event) = new.first() else { return results };
-        let send = |core: &mut Core| core.enqueue(first.concat());
+        let send = |core: &mut Core| core.enqueue_new(&new);
         if let Err(error) = self.world.call(self.who, Part::Queue, "send", about(event), send).await {
             for result in results.iter_mut().filter(|result| **result == Ok(Accepted::New)) {
                 *result = Err(error.clone());
@@ -128,6 +127,15 @@ impl Events for SimStore {
             Ok(Page { items, next })
         };
         self.call("stranded", About::Deliveries(Vec::new()), find).await
+    }
+
+    async fn events_within(
+        &self,
+        tenant: &TenantId,
+        window: &Window,
+        request: &PageRequest,
+    ) -> Result<Page<Arc<Event>>, Error> {
+        self.events_in(tenant, window, request).await
     }
 
     async fn swept_until(&self) -> Result<Option<Timestamp>, Error> {

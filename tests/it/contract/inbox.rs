@@ -7,6 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use postrider::{
+    errand::Errand,
     hint::{Hint, Lane},
     model::Event,
 };
@@ -30,6 +31,13 @@ pub(crate) struct Message {
     pub(crate) received: u32,
 }
 
+/// What a message is about.
+#[derive(Debug)]
+pub(crate) enum Body {
+    Hint(Hint),
+    Errand(Errand),
+}
+
 #[derive(Debug, Clone)]
 enum Token {
     Numbered(u64),
@@ -47,39 +55,50 @@ impl Inbox {
     /// Looks once into each lane, until there is something.
     pub(crate) async fn receive(&self, max: usize) -> Vec<Message> {
         for lane in Lane::ALL {
-            let found = self.receive_from(lane, max).await;
-            if !found.is_empty() {
-                return found;
+            let bodies = self.bodies(lane, max).await;
+            if !bodies.is_empty() {
+                let read =
+                    |(token, body, received): (_, String, _)| Message::new(lane, token, &body, received);
+                return bodies.into_iter().map(read).collect();
             }
         }
         Vec::new()
     }
 
-    async fn receive_from(&self, lane: Lane, max: usize) -> Vec<Message> {
+    /// Looks once into each lane, and takes away what it finds.
+    pub(crate) async fn take(&self, max: usize) -> Vec<Body> {
+        let mut taken = Vec::new();
+        for lane in Lane::ALL {
+            for (token, body, _) in self.bodies(lane, max).await {
+                self.remove(lane, token).await;
+                taken.push(match Hint::read(&body) {
+                    Ok((hint, _)) => Body::Hint(hint),
+                    Err(_) => Body::Errand(Errand::read(&body).unwrap()),
+                });
+            }
+        }
+        taken
+    }
+
+    async fn bodies(&self, lane: Lane, max: usize) -> Vec<(Token, String, u32)> {
         match self {
             Self::Embedded(engine) => {
                 let found = engine.receive(lane, max, PATIENCE, Timestamp::now).await.unwrap();
-                let read = |m: postrider_embedded::Received| {
-                    Message::new(lane, Token::Numbered(m.id), &m.body, m.received)
-                };
-                found.into_iter().map(read).collect()
+                found.into_iter().map(|m| (Token::Numbered(m.id), m.body.to_string(), m.received)).collect()
             }
             Self::Aws { engine, .. } => {
                 let found = engine.receive(lane, max, PATIENCE).await.unwrap();
-                let read = |m: postrider_aws::Received| {
-                    Message::new(lane, Token::Aws(m.receipt), &m.body, m.received)
-                };
-                found.into_iter().map(read).collect()
+                found.into_iter().map(|m| (Token::Aws(m.receipt), m.body, m.received)).collect()
             }
             Self::Simulated(queue) => {
                 let end = Instant::now() + PATIENCE;
                 loop {
                     let found = queue.receive(lane, max).await.unwrap();
                     if !found.is_empty() || Instant::now() >= end {
-                        let read = |m: postrider_sim::queue::Received| {
-                            Message::new(lane, Token::Numbered(m.id), &m.body, m.received)
-                        };
-                        return found.into_iter().map(read).collect();
+                        return found
+                            .into_iter()
+                            .map(|m| (Token::Numbered(m.id), m.body, m.received))
+                            .collect();
                     }
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
@@ -88,12 +107,14 @@ impl Inbox {
     }
 
     pub(crate) async fn delete(&self, message: &Message) {
-        match (self, message.token.clone()) {
-            (Self::Embedded(engine), Token::Numbered(id)) => {
-                engine.delete(message.lane, vec![id]).await.unwrap();
-            }
+        self.remove(message.lane, message.token.clone()).await;
+    }
+
+    async fn remove(&self, lane: Lane, token: Token) {
+        match (self, token) {
+            (Self::Embedded(engine), Token::Numbered(id)) => engine.delete(lane, vec![id]).await.unwrap(),
             (Self::Aws { engine, .. }, Token::Aws(receipt)) => {
-                engine.delete_messages(message.lane, &[receipt]).await.unwrap();
+                engine.delete_messages(lane, &[receipt]).await.unwrap();
             }
             (Self::Simulated(queue), Token::Numbered(id)) => queue.delete(&[id]).await.unwrap(),
             _ => panic!("another queue's message"),

@@ -34,7 +34,7 @@ fn walk(route: &'static str, path: impl Into<String>, body: Option<Value>, statu
 }
 
 /// Every route of the template, asking for `owner`'s things.
-fn walks(owner: &Tenant, key: &str, webhook: &str, delivery: &str) -> Vec<Walk> {
+fn walks(owner: &Tenant, key: &str, webhook: &str, delivery: &str, replay: &str) -> Vec<Walk> {
     let id = &owner.id;
     let (tenant, named) = (format!("/v1/tenants/{id}"), format!("tenant={id}"));
     let hook = json!({ "uri": STOLEN, "event": "product:request:locked" });
@@ -98,6 +98,17 @@ fn walks(owner: &Tenant, key: &str, webhook: &str, delivery: &str) -> Vec<Walk> 
         walk("GET /v1/deliveries/{id}", format!("/v1/deliveries/{delivery}?{named}"), None, 403),
         walk("POST /v1/deliveries/{id}/retry", format!("/v1/deliveries/{delivery}/retry"), None, 404),
         walk("POST /v1/deliveries/{id}/retry", format!("/v1/deliveries/{delivery}/retry?{named}"), None, 403),
+        walk(
+            "POST /v1/replays",
+            "/v1/replays",
+            body(json!({ "since": jiff::Timestamp::now() - jiff::SignedDuration::from_hours(1) })),
+            403,
+        ),
+        walk("GET /v1/replays", format!("/v1/replays?{named}"), None, 403),
+        walk("GET /v1/replays/{id}", format!("/v1/replays/{replay}"), None, 404),
+        walk("GET /v1/replays/{id}", format!("/v1/replays/{replay}?{named}"), None, 403),
+        walk("DELETE /v1/replays/{id}", format!("/v1/replays/{replay}"), None, 404),
+        walk("DELETE /v1/replays/{id}", format!("/v1/replays/{replay}?{named}"), None, 403),
         walk("POST /v1/filters/test", "/v1/filters/test", Some(sample.clone()), 404),
         walk("POST /v1/filters/test", "/v1/filters/test", body(sample), 403),
         walk("PUT /v1/credentials", "/v1/credentials", body(granted.clone()), 403),
@@ -233,12 +244,20 @@ async fn a_stranger_gets_nowhere_on_any_route() {
     let event = json!({ "id": "e-1", "topic": "order.created", "payload": "owner" });
     owner.client.post("/v1/events", &event).await.expect(202);
     let delivery = owner.attempted(text(&webhook, "id"), "e-1", 1).await;
+    let since = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(1);
+    let replay = owner.client.post("/v1/replays", &json!({ "since": since })).await.expect(202);
     let keys = owner.operator.get(&format!("/v1/tenants/{}/keys", owner.id)).await.expect(200);
     let before = owner.snapshot().await;
 
     let stranger = world.tenant("stranger").await;
     let admin = stranger.new_key(&json!({ "scopes": ["admin"] })).await;
-    let walks = walks(&owner, text(&keys["data"][0], "id"), text(&webhook, "id"), text(&delivery, "id"));
+    let walks = walks(
+        &owner,
+        text(&keys["data"][0], "id"),
+        text(&webhook, "id"),
+        text(&delivery, "id"),
+        text(&replay, "id"),
+    );
     let walks: Vec<_> = walks.into_iter().chain(numbered_walks()).collect();
     for walk in &walks {
         for key in [&stranger.key, &admin] {
