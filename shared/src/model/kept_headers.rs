@@ -143,6 +143,9 @@ mod tests {
     }
 
     proptest! {
+        // Each is some 40 KB.
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
         #[test]
         fn whatever_comes_is_kept_within_bounds_and_reads_back(
             headers in prop::collection::vec(("[a-zA-Z-]{1,60}", "[ -~é]{0,1500}"), 0..50),

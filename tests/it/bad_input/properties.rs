@@ -19,7 +19,7 @@ use postrider_sim::{executor::Who, ports::ports, world::World};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-const CASES: u32 = 3000;
+const CASES: u32 = 1000;
 
 static ROUTES: LazyLock<Vec<(Method, String, String)>> = LazyLock::new(crate::template::routes);
 
