@@ -11,7 +11,7 @@ use postrider::{
         Limits, OwnRules, Rate, Signature, State, Statuses, TenantId, Topic, TopicPattern, Wanted, Webhook,
         WebhookId,
     },
-    operation::{Asked, Change, Draft, Outcome, PageRequest, Selector},
+    operation::{Asked, Change, Draft, Outcome, PageRequest, Selector, Sought},
     ports::Ports,
     replay, webhooks,
 };
@@ -88,7 +88,11 @@ impl Keeper {
 
     /// Has one of a webhook's newest deliveries attempted again, however it stands.
     async fn retry(&self, world: &World, ports: &Ports, webhook: WebhookId) -> Result<(), Error> {
-        let newest = ports.store.deliveries(&self.tenant, webhook, &PageRequest::first(20)).await?.items;
+        let newest = ports
+            .store
+            .deliveries(&self.tenant, webhook, &Sought::default(), &PageRequest::first(20))
+            .await?
+            .items;
         let at = world.lock().chance.index(newest.len());
         match newest.get(at) {
             Some(one) => again::retry(ports, &Principal::operator(), &self.asked(), one.id).await.map(drop),
