@@ -197,6 +197,7 @@ fn needs(operation: &Operation) -> Option<(Scope, Option<&TenantId>)> {
         | Operation::RotateSecret(..)
         | Operation::SendTest(..)
         | Operation::Discard(..)
+        | Operation::GiveUp(..)
         // It says of what was handed out before that it was received.
         | Operation::Poll(..)
         | Operation::GrantCredentials { .. } => (Scope::Write, None),

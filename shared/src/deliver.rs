@@ -10,6 +10,7 @@ use crate::{
     error::Error,
     health::{self, Admission},
     hint::Hint,
+    lines,
     model::{Attempt, Delivery, DeliveryState, Event, Failure, Health, State, Tally},
     parked,
     ports::{Claim, MAX_DELAY, Outgoing, Ports, Post, Sending, Target},
@@ -61,18 +62,26 @@ pub async fn deliver(
 
     let now = ports.clock.now();
     let blank = hint.blank(&event);
-    let delivery = if is_first_hand(hint, received, now) {
+    // In a line two at once would be two too many, so each is claimed.
+    let delivery = if blank.ordering_key.is_none() && is_first_hand(hint, received, now) {
         blank
     } else {
         match ports.store.claim(&blank, hint.attempt, now, now + LEASE).await? {
             Claim::Taken(delivery) => *delivery,
-            Claim::Done | Claim::Busy => return Ok(Done::Nothing),
+            Claim::Done => {
+                lines::pass(ports, &blank, target.as_ref().map(|target| &target.webhook)).await?;
+                return Ok(Done::Nothing);
+            }
+            Claim::Busy => return Ok(Done::Nothing),
         }
     };
     // What is pending of a webhook that is gone would come due until its record expires.
     let Some(target) = target.filter(|target| target.webhook.state == State::Active) else {
         return park(ports, delivery, now).await;
     };
+    if lines::waits(ports, &delivery, hint).await? {
+        return Ok(Done::Parked);
+    }
     let health = ports.store.health(&hint.tenant, target.webhook.id).await?;
     let admission = health::admit(ports, &hint.tenant, target.webhook.id, &health, now).await?;
     if admission == Admission::Wait {
@@ -197,6 +206,8 @@ async fn settle(
     // A short delay rides on the queue; the sweep takes it up only if that message gets lost.
     let rides = delay.filter(|delay| *delay <= MAX_DELAY);
     let swept_at = if rides.is_some() { due.map(|due| due + GRACE) } else { due };
+    let leaves = lines::leaves(&delivery, webhook);
+    let swept_at = if leaves { Some(now + GRACE) } else { swept_at };
     if verdict == Verdict::Gone {
         // Before the record: of an attempt on record nobody hears again, should this fail.
         webhooks::disable(ports, webhook, "the receiver answered 410 Gone").await?;
@@ -210,6 +221,9 @@ async fn settle(
     }
     if verdict == Verdict::Delivered {
         arrived(ports, made).await;
+    }
+    if leaves && let Err(error) = lines::leave(ports, &delivery).await {
+        tracing::warn!(%error, delivery = %delivery.id, "a line did not go on; the sweep will see to it");
     }
     if let Some(delay) = rides {
         let hint = Hint { released: made.hint.released, ..Hint::next(&delivery) };

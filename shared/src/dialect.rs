@@ -16,6 +16,7 @@ mod ultimate_list;
 mod v1;
 mod v1_events;
 mod v1_filters;
+mod v1_lines;
 mod v1_polling;
 mod v1_views;
 mod xml;

@@ -8,6 +8,7 @@
 //! - [`door`]: a request from decoding to answer; [`tenants`], [`webhooks`], [`credentials`], [`filters`],
 //!   [`publish`], [`history`]: the use cases behind it
 //! - [`polling`]: events that their receiver fetches
+//! - [`lines`]: what goes out one after the other
 //! - [`deliver`]: one attempt; [`sweep`]: what is due or stranded
 //! - [`filter`]: which events a webhook gets
 //! - [`guard`], [`retry`], [`verdict`], [`signing`], [`sealing`], [`bucket`]: pure rules
@@ -29,6 +30,7 @@ pub mod guard;
 pub mod health;
 pub mod hint;
 pub mod history;
+pub mod lines;
 pub mod model;
 pub mod oauth;
 pub mod operation;

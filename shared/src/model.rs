@@ -5,6 +5,7 @@ mod event;
 mod grant;
 mod health;
 mod ids;
+mod line;
 mod secret;
 mod tenant;
 mod topic;
@@ -17,6 +18,7 @@ pub use event::{
 pub use grant::{Challenge, Code, Grant, RedirectUri};
 pub use health::{BREAKER, Health};
 pub use ids::{BadId, DeliveryId, EventId, KeyId, TenantId, WebhookId};
+pub use line::{Line, OnFailure, OrderingKey};
 pub use secret::{Credentials, KeyHash, Secret, SigningSecret};
 pub use tenant::{KeyRecord, Scope, Tenant};
 pub use topic::{Branch, CustomTopic, Topic, TopicPattern};

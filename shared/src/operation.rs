@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::{
-    dialect::Message,
     error::Error,
     filter::{Filter, Miss},
     model::{
         Attempt, Attributes, CustomTopic, Delivery, DeliveryId, EventId, Format, Header, Health, KeyId,
-        KeyRecord, Metadata, Payload, Payloads, RedirectUri, Scope, Secret, Tenant, TenantId, Topic,
-        TopicPattern, Webhook, WebhookId,
+        KeyRecord, Metadata, OnFailure, OrderingKey, Payload, Payloads, RedirectUri, Scope, Secret, Tenant,
+        TenantId, Topic, TopicPattern, Webhook, WebhookId,
     },
     oauth::{ConsentRequest, Decision, Question, Refusal, SentBack, TokenRequest, Tokens},
+    polling::{HandedOut, PollRequest},
 };
 
 /// A request in the domain's words.
@@ -93,6 +92,8 @@ pub enum Operation {
     CountParked(Asked, Selector),
     /// Give up what is parked for a webhook.
     Discard(Asked, Selector),
+    /// Give up one delivery.
+    GiveUp(Asked, DeliveryId),
     /// Hand out events to the receiver of a webhook that is polled.
     Poll(Asked, Selector, PollRequest),
     /// Say whether a sample would get through a filter, and why not.
@@ -205,6 +206,8 @@ pub struct Draft {
     pub attributes: Attributes,
     /// Headers on every delivery.
     pub headers: Vec<Header>,
+    /// Whether it gets events of one ordering key one after the other.
+    pub ordered: Option<OnFailure>,
     /// Whether it gets deliveries from the start.
     pub active: bool,
     /// A secret of the client's own, for the dialect's own signature.
@@ -225,6 +228,7 @@ impl Draft {
             format: Format::default(),
             attributes: Attributes::new(),
             headers: Vec::new(),
+            ordered: None,
             active: true,
             secret: None,
             signed: false,
@@ -296,6 +300,8 @@ pub struct NewEvent {
     pub payloads: Payloads,
     /// What is said of it for filters to see, and for nobody else.
     pub metadata: Metadata,
+    /// What it has in common with events that are to arrive in their order.
+    pub ordering_key: Option<OrderingKey>,
     /// When it happened.
     pub occurred_at: Option<Timestamp>,
 }
@@ -342,30 +348,6 @@ impl PageRequest {
     pub const fn first(limit: usize) -> Self {
         Self { limit, after: None }
     }
-}
-
-/// What a receiver that polls asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PollRequest {
-    /// At most so many events.
-    pub limit: usize,
-    /// The events that it was handed out before, and has: by our numbers of them.
-    pub acknowledged: Vec<Uuid>,
-}
-
-/// An event that is handed out to who polls: as it would have been sent.
-#[derive(Debug, Clone)]
-pub struct HandedOut {
-    /// The delivery.
-    pub delivery: DeliveryId,
-    /// The publisher's name of the event.
-    pub event: EventId,
-    /// What kind of thing happened.
-    pub topic: Topic,
-    /// When it was accepted.
-    pub accepted_at: Timestamp,
-    /// The message: its signature is among the headers.
-    pub message: Message,
 }
 
 /// Part of a list.

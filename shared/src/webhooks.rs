@@ -52,6 +52,7 @@ pub async fn create(
         format: draft.format,
         attributes: draft.attributes,
         headers: distinct(draft.headers)?,
+        ordered: draft.ordered,
         state,
         secrets,
         tally: Tally::default(),

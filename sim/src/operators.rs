@@ -5,7 +5,8 @@ use std::sync::Arc;
 use postrider::{
     access::Principal,
     error::Error,
-    model::{State, TenantId, Topic, TopicPattern, Webhook, WebhookId},
+    lines,
+    model::{OnFailure, State, TenantId, Topic, TopicPattern, Webhook, WebhookId},
     operation::{Asked, Change, Draft, Outcome, PageRequest, Selector},
     ports::Ports,
     webhooks,
@@ -42,7 +43,9 @@ impl Keeper {
         let url = format!("https://hooks.example.com/{}/{number:08x}", self.tenant);
         let topic =
             if all && dialect == "v1" { TopicPattern::All } else { TopicPattern::One(self.topic.clone()) };
-        let draft = Draft { signed: dialect == "v1", ..Draft::new(dialect, url, vec![topic]) };
+        let policies = &[None, Some(OnFailure::Skip), Some(OnFailure::Skip), Some(OnFailure::Block)];
+        let ordered = if dialect == "v1" { world.lock().chance.pick(policies) } else { None };
+        let draft = Draft { signed: dialect == "v1", ordered, ..Draft::new(dialect, url, vec![topic]) };
         match webhooks::create(ports, &Principal::operator(), &self.asked(), draft).await? {
             Outcome::WebhookCreated(webhook) => Ok(webhook.id),
             other => Err(Error::Internal(format!("{other:?}"))),
@@ -55,7 +58,7 @@ impl Keeper {
         let operator = Principal::operator();
         let (what, version) = {
             let chance = &mut world.lock().chance;
-            (chance.index(12), chance.number() >> 48)
+            (chance.index(14), chance.number() >> 48)
         };
         let change = match what {
             0..3 => Change { active: Some(false), ..Change::default() },
@@ -66,10 +69,21 @@ impl Keeper {
                 Change { url: Some(url), ..Change::default() }
             }
             9 => return webhooks::rotate(ports, &operator, &asked, &which).await.map(drop),
-            10 => return webhooks::delete(ports, &operator, &asked, &which).await.map(drop),
+            10..12 => return self.give_up(world, ports, webhook.id).await,
+            12 => return webhooks::delete(ports, &operator, &asked, &which).await.map(drop),
             _ => return self.register(world, ports).await.map(drop),
         };
         webhooks::update(ports, &operator, &asked, &which, change).await.map(drop)
+    }
+
+    /// Gives up any of a webhook's deliveries.
+    async fn give_up(&self, world: &World, ports: &Ports, webhook: WebhookId) -> Result<(), Error> {
+        let all = ports.store.deliveries(&self.tenant, webhook, &PageRequest::all()).await?.items;
+        let at = world.lock().chance.index(all.len());
+        let Some(one) = all.get(at) else { return Ok(()) };
+        // Noted before, for the answer may get lost.
+        world.lock().ledger.given_up.insert(one.id);
+        lines::give_up(ports, &Principal::operator(), &self.asked(), one.id).await.map(drop)
     }
 
     async fn all(&self, ports: &Ports) -> Result<Vec<Webhook>, Error> {

@@ -4,11 +4,12 @@ mod deliveries;
 mod events;
 mod healths;
 mod keys;
+mod lines;
 mod parked;
 mod webhooks;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -16,12 +17,14 @@ use jiff::Timestamp;
 use postrider::{
     error::Error,
     model::{
-        Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, Health, KeyId, KeyRecord, Tally,
-        Tenant, TenantId, Topic, Webhook, WebhookId,
+        Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, Health, KeyId, KeyRecord,
+        OrderingKey, Tally, Tenant, TenantId, Topic, Webhook, WebhookId,
     },
     operation::{Page, PageRequest},
     ports::{Subscribers, Target},
 };
+
+use uuid::Uuid;
 
 use crate::{
     executor::Who,
@@ -64,6 +67,8 @@ pub struct Tables {
     pub deliveries: BTreeMap<DeliveryId, KeptDelivery>,
     /// Places of deliveries among their webhook's.
     pub sequences: BTreeMap<DeliveryId, u64>,
+    /// Lines: of a webhook and a key, the events in them.
+    pub lines: BTreeMap<(WebhookId, OrderingKey), BTreeSet<Uuid>>,
     tallies: BTreeMap<WebhookId, Tally>,
     healths: BTreeMap<WebhookId, Health>,
     /// Webhooks with a backlog on its way, and when somebody looks whether it still is.

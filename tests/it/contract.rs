@@ -9,6 +9,7 @@ mod healths;
 mod inbox;
 mod isolation;
 mod keys;
+mod lines;
 mod matching;
 mod paging;
 mod parked;

@@ -6,6 +6,7 @@ mod first_start;
 mod health;
 mod isolation;
 mod noisy;
+mod order;
 mod parked;
 mod polling;
 mod restart;

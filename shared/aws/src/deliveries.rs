@@ -41,10 +41,11 @@ pub(crate) fn state_text(state: DeliveryState) -> &'static str {
         DeliveryState::Failed => "failed",
         DeliveryState::Parked => "parked",
         DeliveryState::Discarded => "discarded",
+        DeliveryState::Waiting => "waiting",
     }
 }
 
-fn item(delivery: &Delivery, due: Option<Timestamp>) -> Result<Item, Error> {
+pub(crate) fn item(delivery: &Delivery, due: Option<Timestamp>) -> Result<Item, Error> {
     let attempts = serde_json::to_string(&delivery.attempts).map_err(|_| odd("attempts"))?;
     let mut item = delivery_key(delivery.id);
     item.extend([
@@ -66,6 +67,9 @@ fn item(delivery: &Delivery, due: Option<Timestamp>) -> Result<Item, Error> {
     if let Some(next) = delivery.next_attempt_at {
         item.insert("next_attempt_at".into(), micros(next));
     }
+    if let Some(key) = &delivery.ordering_key {
+        item.insert("ordering_key".into(), text(key.as_str()));
+    }
     // Without these two it is not in the index at all.
     if delivery.state == DeliveryState::Parked {
         item.insert("due_shard".into(), text(parked_shard(delivery.id.webhook)));
@@ -85,6 +89,7 @@ pub(crate) fn delivery(item: &Item) -> Result<Delivery, Error> {
         "failed" => DeliveryState::Failed,
         "parked" => DeliveryState::Parked,
         "discarded" => DeliveryState::Discarded,
+        "waiting" => DeliveryState::Waiting,
         _ => return Err(odd("state")),
     };
     Ok(Delivery {
@@ -102,6 +107,7 @@ pub(crate) fn delivery(item: &Item) -> Result<Delivery, Error> {
         },
         parked_at: item.maybe_time("parked_at")?,
         next_attempt_at: item.maybe_time("next_attempt_at")?,
+        ordering_key: item.maybe_parsed("ordering_key")?,
     })
 }
 
@@ -194,6 +200,10 @@ impl Deliveries for Engine {
         by: &Attempt,
     ) -> Result<(), Error> {
         self.acknowledge_parked(tenant, deliveries, by).await
+    }
+
+    async fn give_up(&self, tenant: &TenantId, id: DeliveryId, now: Timestamp) -> Result<bool, Error> {
+        self.give_up_one(tenant, id, now).await
     }
 
     async fn parked(&self, webhook: WebhookId, most: usize) -> Result<usize, Error> {

@@ -10,6 +10,7 @@ mod fault;
 mod healths;
 mod item;
 mod keys;
+mod lines;
 mod parked;
 mod polling;
 pub mod provision;

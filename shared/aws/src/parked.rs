@@ -38,7 +38,7 @@ impl Engine {
         limit: usize,
     ) -> Result<Vec<Hint>, Error> {
         let ids = self.oldest_parked(webhook, limit).await?;
-        let release = async |id| {
+        let release = async |(id, _)| {
             let values = [
                 (":due", number(due.as_millisecond())),
                 (":shard", text(due_shard(id))),
@@ -58,10 +58,14 @@ impl Engine {
         limit: usize,
     ) -> Result<usize, Error> {
         let ids = self.oldest_parked(webhook, limit).await?;
-        let discard = async |id| {
-            let values = [(":discarded", text(state_text(DeliveryState::Discarded)))];
-            let change = "SET #state = :discarded REMOVE due_shard, due_at";
-            self.unpark(tenant, id, change, values).await
+        let discard = async |(id, in_line)| {
+            let discarded = (":discarded", text(state_text(DeliveryState::Discarded)));
+            if in_line {
+                let values = [discarded, (":shard", text(due_shard(id))), (":now", number(0))];
+                let change = "SET #state = :discarded, due_shard = :shard, due_at = :now";
+                return self.unpark(tenant, id, change, values).await;
+            }
+            self.unpark(tenant, id, "SET #state = :discarded REMOVE due_shard, due_at", [discarded]).await
         };
         let gone = stream::iter(ids).map(discard).buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
         Ok(gone.into_iter().flatten().count())
@@ -100,7 +104,12 @@ impl Engine {
         }
     }
 
-    async fn oldest_parked(&self, webhook: WebhookId, limit: usize) -> Result<Vec<DeliveryId>, Error> {
+    /// The first parked deliveries, and whether they are of a line.
+    async fn oldest_parked(
+        &self,
+        webhook: WebhookId,
+        limit: usize,
+    ) -> Result<Vec<(DeliveryId, bool)>, Error> {
         let query = self
             .0
             .db
@@ -111,7 +120,9 @@ impl Engine {
             .expression_attribute_values(":shard", text(parked_shard(webhook)))
             .limit(i32::try_from(limit).unwrap_or(i32::MAX));
         let found = query.send().await.map_err(fault("reading what is parked"))?.items.unwrap_or_default();
-        found.iter().map(|item| Ok(DeliveryId { webhook, event: item.parsed("sk")? })).collect()
+        let parked =
+            |item: &Item| Ok((DeliveryId { webhook, event: item.parsed("sk")? }, item.has("ordering_key")));
+        found.iter().map(parked).collect()
     }
 
     pub(crate) async fn count_parked(&self, webhook: WebhookId, most: usize) -> Result<usize, Error> {

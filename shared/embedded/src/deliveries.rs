@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use postrider::{
     error::Error,
     hint::Hint,
-    model::{Attempt, Delivery, DeliveryId, DeliveryState, Tally, TenantId, WebhookId},
+    model::{Attempt, Delivery, DeliveryId, DeliveryState, OrderingKey, Tally, TenantId, WebhookId},
     operation::{Page, PageRequest},
     ports::{Claim, Deliveries},
 };
@@ -17,13 +17,13 @@ use crate::{Engine, parked, rows};
 
 pub(crate) const COLUMNS: &str =
     "webhook, event, tenant, event_id, topic, state, attempt_count, attempts, created_at, next_attempt_at,
-     probes, parked_at";
+     probes, parked_at, ordering_key";
 /// The state that an attempt found must still be there.
 const PUT: &str = "
     INSERT INTO deliveries
         (webhook, event, tenant, event_id, topic, state, attempt_count, attempts, created_at, next_attempt_at,
-         probes, parked_at, due_at, leased_until)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         probes, parked_at, ordering_key, due_at, leased_until)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (webhook, event) DO UPDATE SET
         state = excluded.state, attempt_count = excluded.attempt_count, attempts = excluded.attempts,
         next_attempt_at = excluded.next_attempt_at, probes = excluded.probes, parked_at = excluded.parked_at,
@@ -45,6 +45,7 @@ pub(crate) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
         next_attempt_at: rows::maybe_time(row, 9)?,
         probes: row.get(10)?,
         parked_at: rows::maybe_time(row, 11)?,
+        ordering_key: rows::maybe_parsed(row, 12)?,
     })
 }
 
@@ -55,6 +56,7 @@ fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<DeliveryState> {
         "failed" => Ok(DeliveryState::Failed),
         "parked" => Ok(DeliveryState::Parked),
         "discarded" => Ok(DeliveryState::Discarded),
+        "waiting" => Ok(DeliveryState::Waiting),
         _ => Err(rusqlite::Error::InvalidQuery),
     }
 }
@@ -66,6 +68,7 @@ fn state_text(state: DeliveryState) -> &'static str {
         DeliveryState::Failed => "failed",
         DeliveryState::Parked => "parked",
         DeliveryState::Discarded => "discarded",
+        DeliveryState::Waiting => "waiting",
     }
 }
 
@@ -73,7 +76,7 @@ fn find(db: &Connection, id: DeliveryId) -> rusqlite::Result<Option<(Delivery, O
     let sql = format!("SELECT {COLUMNS}, leased_until FROM deliveries WHERE webhook = ? AND event = ?");
     db.prepare_cached(&sql)?
         .query_row(params![id.webhook.0.as_bytes(), id.event.as_bytes()], |row| {
-            Ok((delivery(row)?, row.get(12)?))
+            Ok((delivery(row)?, row.get(13)?))
         })
         .optional()
 }
@@ -87,7 +90,7 @@ pub(crate) fn end_leases(db: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Writes a delivery whose record is `expected` attempts long, or not there; false: it is another.
-fn put(
+pub(crate) fn put(
     db: &Connection,
     delivery: &Delivery,
     attempts: &[u8],
@@ -108,6 +111,7 @@ fn put(
         delivery.next_attempt_at.map(Timestamp::as_microsecond),
         delivery.probes,
         delivery.parked_at.map(Timestamp::as_microsecond),
+        delivery.ordering_key.as_ref().map(OrderingKey::as_str),
         due,
         lease,
         expected,
@@ -254,6 +258,11 @@ impl Deliveries for Engine {
         self.0.writer.write(write, identity).await
     }
 
+    async fn give_up(&self, tenant: &TenantId, id: DeliveryId, now: Timestamp) -> Result<bool, Error> {
+        let tenant = tenant.clone();
+        self.0.writer.write(move |db| parked::give_up(db, &tenant, id, now), identity).await
+    }
+
     async fn parked(&self, webhook: WebhookId, most: usize) -> Result<usize, Error> {
         self.read(move |db| parked::count(db, webhook, most)).await
     }
@@ -353,6 +362,8 @@ mod tests {
             occurred_at: None,
             accepted_at: Timestamp::UNIX_EPOCH,
             webhooks: Arc::from([webhook]),
+            ordering_key: None,
+            ordered: Vec::new(),
         };
         let blank = Hint::again(&event, webhook).blank(&event);
         let (now, lease) = (Timestamp::UNIX_EPOCH, "9000-01-01T00:00:00Z".parse::<Timestamp>().unwrap());

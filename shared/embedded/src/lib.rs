@@ -11,6 +11,7 @@ mod events;
 mod healths;
 mod keyfile;
 mod keys;
+mod lines;
 mod parked;
 mod purge;
 mod queue;

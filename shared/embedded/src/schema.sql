@@ -64,7 +64,9 @@ CREATE TABLE IF NOT EXISTS events (
     webhooks    BLOB NOT NULL,
     payload     BLOB NOT NULL,
     payloads    BLOB,
-    metadata    TEXT
+    metadata    TEXT,
+    ordering_key TEXT,
+    ordered     BLOB
 );
 CREATE UNIQUE INDEX IF NOT EXISTS events_by_id ON events (tenant, id);
 CREATE INDEX IF NOT EXISTS events_by_time ON events (accepted_at);
@@ -85,10 +87,20 @@ CREATE TABLE IF NOT EXISTS deliveries (
     parked_at       INTEGER,
     due_at          INTEGER,
     leased_until    INTEGER,
+    ordering_key    TEXT,
     PRIMARY KEY (webhook, event)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS deliveries_parked ON deliveries (webhook, parked_at, event) WHERE state = 'parked';
+
+-- Events that are to go to a webhook one after the other, until they have.
+CREATE TABLE IF NOT EXISTS lines (
+    webhook BLOB NOT NULL,
+    key     TEXT NOT NULL,
+    event   BLOB NOT NULL,
+    PRIMARY KEY (webhook, key, event)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS lines_by_age ON lines (event);
 
 -- Receivers that have failed since they last took something.
 CREATE TABLE IF NOT EXISTS healths (

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, Table,
     json::{Fields, Query},
-    only, v1_events, v1_filters, v1_polling, v1_views,
+    only, v1_events, v1_filters, v1_lines, v1_polling, v1_views,
 };
 use crate::{
     access,
@@ -119,6 +119,10 @@ fn operation(request: &Request, catalogue: &Catalogue) -> Result<Operation, Erro
         ("GET", ["deliveries", id]) => {
             let id = id.parse().map_err(|_| Error::NotFound("delivery"))?;
             Ok(Operation::GetDelivery(asked(request)?, id))
+        }
+        ("DELETE", ["deliveries", id]) => {
+            let id = id.parse().map_err(|_| Error::NotFound("delivery"))?;
+            Ok(Operation::GiveUp(asked(request)?, id))
         }
         ("PUT", ["credentials"]) => {
             let mut fields = Fields::of(request)?;
@@ -296,7 +300,8 @@ fn register(request: &Request, catalogue: &Catalogue) -> Result<Operation, Error
     let topics = topics(&mut fields, catalogue)?.ok_or_else(|| Error::invalid("topics", "is required"))?;
     let headers = headers(&mut fields)?.unwrap_or_default();
     let filter = v1_filters::filter(&mut fields)?;
-    let draft = Draft { name, filter, headers, signed: true, ..Draft::new(NAME, url, topics) };
+    let ordered = v1_lines::ordered(&mut fields, url.is_none())?;
+    let draft = Draft { name, filter, headers, ordered, signed: true, ..Draft::new(NAME, url, topics) };
     fields.end()?;
     Ok(Operation::CreateWebhook(asked, draft))
 }

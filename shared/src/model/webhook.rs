@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{BadId, SigningSecret, TenantId, TopicPattern, WebhookId};
+use super::{BadId, OnFailure, SigningSecret, TenantId, TopicPattern, WebhookId};
 use crate::{filter::Filter, guard};
 
 /// The longest URL that is taken, in characters.
@@ -198,6 +198,10 @@ pub struct Webhook {
     /// Headers on every delivery.
     #[serde(default)]
     pub headers: Vec<Header>,
+    /// Whether events with an ordering key come to it one after the other, and what becomes of the others when one
+    /// fails. For good: what was accepted stands in its line already, or does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordered: Option<OnFailure>,
     /// Whether it gets deliveries.
     #[serde(flatten)]
     pub state: State,

@@ -90,6 +90,7 @@ pub(crate) fn webhook(tenant: &TenantId, dialect: &str, topics: &[&str]) -> Webh
         filter: None,
         format: Format::Xml,
         attributes: [("own".to_owned(), serde_json::json!({ "a": [1, "é"] }))].into(),
+        ordered: None,
         headers: vec![header("x-first", "a, b;c=\"d\""), header("x-second", "\t~ ")],
         state: State::Disabled { reason: "the receiver answered 410 Gone".into() },
         secrets: vec![current, retiring],
@@ -139,6 +140,8 @@ pub(crate) fn event_at(tenant: &TenantId, webhooks: &[WebhookId], at: Timestamp)
         occurred_at: Some(at - secs(60)),
         accepted_at: at,
         webhooks: Arc::from(webhooks),
+        ordering_key: None,
+        ordered: Vec::new(),
     }
 }
 

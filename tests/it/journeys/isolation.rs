@@ -92,6 +92,8 @@ fn walks(owner: &Tenant, key: &str, webhook: &str, delivery: &str) -> Vec<Walk> 
         walk("GET /v1/webhooks/{id}/events", format!("{webhook}/events?{named}"), None, 403),
         walk("GET /v1/webhooks/{id}/deliveries", format!("{webhook}/deliveries"), None, 404),
         walk("GET /v1/webhooks/{id}/deliveries", format!("{webhook}/deliveries?{named}"), None, 403),
+        walk("DELETE /v1/deliveries/{id}", format!("/v1/deliveries/{delivery}"), None, 404),
+        walk("DELETE /v1/deliveries/{id}", format!("/v1/deliveries/{delivery}?{named}"), None, 403),
         walk("GET /v1/deliveries/{id}", format!("/v1/deliveries/{delivery}"), None, 404),
         walk("GET /v1/deliveries/{id}", format!("/v1/deliveries/{delivery}?{named}"), None, 403),
         walk("POST /v1/filters/test", "/v1/filters/test", Some(sample.clone()), 404),
