@@ -202,6 +202,7 @@ fn needs(operation: &Operation) -> Option<(Scope, Option<&TenantId>)> {
         | Operation::SendTest(..)
         | Operation::Discard(..)
         | Operation::RetryDelivery(..)
+        | Operation::GiveUp(..)
         // It says of what was handed out before that it was received.
         | Operation::Poll(..)
         | Operation::StartReplay(..)

@@ -90,6 +90,8 @@ async fn tell(ports: &Ports, tenant: &TenantId, webhook: &Webhook, news: News<'_
         occurred_at: None,
         accepted_at: now,
         webhooks: Arc::default(),
+        ordering_key: None,
+        ordered: Vec::new(),
     };
     // A webhook need not be told of itself.
     let others = publish::takers(&subscribers, &event);

@@ -13,6 +13,7 @@ use crate::{
     health::{self, Admission},
     hint::{Hint, Lane},
     in_force::InForce,
+    lines,
     model::{
         Attempt, BREAKER, Delivery, DeliveryState, Event, Failure, Health, KeptHeaders, Rate, State, Tally,
     },
@@ -83,18 +84,26 @@ pub async fn deliver(
         return forward(ports, Hint { slot: Some(slot), released, ..hint.clone() }, wait, event).await;
     }
     let blank = hint.blank(&event);
-    let delivery = if is_first_hand(hint, received, now) {
+    // In a line two at once would be two too many, so each is claimed.
+    let delivery = if blank.ordering_key.is_none() && is_first_hand(hint, received, now) {
         blank
     } else {
         match ports.store.claim(&blank, hint.attempt, now, now + LEASE).await? {
             Claim::Taken(delivery) => *delivery,
-            Claim::Done | Claim::Busy => return Ok(Done::Nothing),
+            Claim::Done => {
+                lines::pass(ports, &blank, target.as_ref().map(|target| &target.webhook)).await?;
+                return Ok(Done::Nothing);
+            }
+            Claim::Busy => return Ok(Done::Nothing),
         }
     };
     // What is pending of a webhook that is gone would come due until its record expires.
     let Some(target) = target.filter(|target| target.webhook.state == State::Active) else {
         return park(ports, delivery, now).await;
     };
+    if lines::waits(ports, &delivery, hint).await? {
+        return Ok(Done::Parked);
+    }
     let admission = health::admit(ports, &hint.tenant, target.webhook.id, &health, now).await?;
     if admission == Admission::Wait {
         return park(ports, delivery, now).await;
@@ -283,6 +292,8 @@ async fn settle(
     // A short delay rides on the queue; the sweep takes it up only if that message gets lost.
     let rides = delay.filter(|delay| *delay <= MAX_DELAY);
     let swept_at = if rides.is_some() { due.map(|due| due + GRACE) } else { due };
+    let leaves = lines::leaves(&delivery, webhook);
+    let swept_at = if leaves { Some(now + GRACE) } else { swept_at };
     if verdict == Verdict::Gone {
         // Before the record: of an attempt on record nobody hears again, should this fail.
         webhooks::disable(ports, webhook, "the receiver answered 410 Gone").await?;
@@ -298,6 +309,9 @@ async fn settle(
         DeliveryState::Delivered => arrived(ports, made).await,
         DeliveryState::Failed => announce(ports, webhook, News::Exhausted(&delivery)).await,
         _ => {}
+    }
+    if leaves && let Err(error) = lines::leave(ports, &delivery).await {
+        tracing::warn!(%error, delivery = %delivery.id, "a line did not go on; the sweep will see to it");
     }
     if let Some(delay) = rides {
         let hint = Hint { released: made.hint.released, ..Hint::next(&delivery) };

@@ -20,6 +20,7 @@ mod v1_events;
 mod v1_filters;
 mod v1_history;
 mod v1_limits;
+mod v1_lines;
 mod v1_polling;
 mod v1_replays;
 mod v1_views;

@@ -15,7 +15,7 @@ use crate::{
     credentials, description,
     dialect::{self, Call, Context, Dialect, Request, Response},
     error::Error,
-    filters, health, history, oauth,
+    filters, health, history, lines, oauth,
     operation::{Operation, Outcome},
     parked, polling,
     ports::{Ports, Post},
@@ -187,6 +187,7 @@ async fn perform(ports: &Ports, principal: &Principal, operation: Operation) -> 
         Operation::Poll(asked, which, request) => {
             polling::poll(ports, principal, &asked, &which, request).await
         }
+        Operation::GiveUp(asked, id) => lines::give_up(ports, principal, &asked, id).await,
         Operation::RotateSecret(asked, which) => webhooks::rotate(ports, principal, &asked, &which).await,
         Operation::ListPublicKeys(webhook) => authentication::public_keys(ports, webhook).await,
         Operation::GrantCredentials { asked, id, secret } => {

@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 use crate::{
     error::Error,
     model::{
-        Delivery, DeliveryId, DeliveryState, Event, EventId, Metadata, Payload, Payloads, TenantId, Topic,
-        WebhookId,
+        Delivery, DeliveryId, DeliveryState, Event, EventId, Metadata, OrderingKey, Payload, Payloads,
+        TenantId, Topic, WebhookId,
     },
 };
 
@@ -100,6 +100,7 @@ impl Hint {
             parked_at: None,
             replay: None,
             next_attempt_at: None,
+            ordering_key: event.line_key(self.delivery.webhook),
         }
     }
 
@@ -114,6 +115,8 @@ impl Hint {
             metadata: event.metadata.clone(),
             occurred_at: event.occurred_at,
             accepted_at: event.accepted_at,
+            ordering_key: event.ordering_key.clone(),
+            ordered: event.ordered.contains(&self.delivery.webhook),
         });
         let message = Message {
             v: VERSION,
@@ -157,6 +160,8 @@ impl Hint {
                 occurred_at: inline.occurred_at,
                 accepted_at: inline.accepted_at,
                 webhooks: Arc::from([hint.delivery.webhook]),
+                ordering_key: inline.ordering_key,
+                ordered: inline.ordered.then_some(hint.delivery.webhook).into_iter().collect(),
             })
         });
         Ok((hint, event))
@@ -194,6 +199,11 @@ struct Inline<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     occurred_at: Option<Timestamp>,
     accepted_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ordering_key: Option<OrderingKey>,
+    /// Whether this webhook wants its order.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    ordered: bool,
 }
 
 #[cfg(test)]
@@ -217,6 +227,8 @@ mod tests {
             occurred_at: None,
             accepted_at: Timestamp::UNIX_EPOCH,
             webhooks: Arc::from([webhook]),
+            ordering_key: Some("1001".parse().unwrap()),
+            ordered: vec![webhook],
         };
         let hint = Hint::fresh(&event, webhook);
         assert_eq!(Hint::read(&hint.write(None).unwrap()).unwrap(), (hint.clone(), None));

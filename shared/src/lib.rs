@@ -9,8 +9,8 @@
 //!   [`publish`], [`history`], [`stats`]: the use cases behind it; [`fan_out`]: events for many
 //! - [`authentication`]: how a delivery proves itself; [`token`]: the tokens that it may take
 //! - [`deliver`]: one attempt; [`again`], [`replay`]: one that is asked for, or many; [`sweep`]: what is due or stranded;
-//!   [`polling`]: events that their receiver fetches; [`announce`]: what happens to webhooks themselves;
-//!   [`telemetry`]: what is counted and timed
+//!   [`polling`]: events that their receiver fetches; [`lines`]: what goes out one after the other;
+//!   [`announce`]: what happens to webhooks themselves; [`telemetry`]: what is counted and timed
 //! - [`filter`]: which events a webhook gets
 //! - [`guard`], [`retry`], [`verdict`], [`in_force`], [`signing`], [`sealing`], [`bucket`]: pure rules
 //!
@@ -37,6 +37,7 @@ pub mod health;
 pub mod hint;
 pub mod history;
 pub mod in_force;
+pub mod lines;
 pub mod model;
 pub mod oauth;
 pub mod operation;

@@ -4,19 +4,18 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::{
-    dialect::Message,
     error::Error,
     filter::{Filter, Miss},
     model::{
         Attempt, Attributes, Auth, ClientCertificate, CustomTopic, Delivery, DeliveryId, DeliveryState,
-        EventId, Format, Header, Health, KeyId, KeyRecord, Limits, Metadata, OwnRules, Payload, Payloads,
-        PublicKey, Rate, RedirectUri, Replay, ReplayId, Scope, Secret, Signature, Tenant, TenantId, Topic,
-        TopicPattern, Webhook, WebhookId,
+        EventId, Format, Header, Health, KeyId, KeyRecord, Limits, Metadata, OnFailure, OrderingKey,
+        OwnRules, Payload, Payloads, PublicKey, Rate, RedirectUri, Replay, ReplayId, Scope, Secret,
+        Signature, Tenant, TenantId, Topic, TopicPattern, Webhook, WebhookId,
     },
     oauth::{ConsentRequest, Decision, Question, Refusal, SentBack, TokenRequest, Tokens},
+    polling::{HandedOut, PollRequest},
     replay,
     stats::Stats,
 };
@@ -98,6 +97,8 @@ pub enum Operation {
     CountParked(Asked, Selector),
     /// Give up what is parked for a webhook.
     Discard(Asked, Selector),
+    /// Give up one delivery.
+    GiveUp(Asked, DeliveryId),
     /// Hand out events to the receiver of a webhook that is polled.
     Poll(Asked, Selector, PollRequest),
     /// Say whether a sample would get through a filter, and why not.
@@ -233,6 +234,8 @@ pub struct Draft {
     pub rules: OwnRules,
     /// How much may go to it.
     pub limits: Limits,
+    /// Whether it gets events of one ordering key one after the other.
+    pub ordered: Option<OnFailure>,
     /// Whether it gets deliveries from the start.
     pub active: bool,
     /// A secret of the client's own, for the dialect's own signature.
@@ -259,6 +262,7 @@ impl Draft {
             headers: Vec::new(),
             rules: OwnRules::default(),
             limits: Limits::default(),
+            ordered: None,
             active: true,
             secret: None,
             signed: None,
@@ -342,6 +346,8 @@ pub struct NewEvent {
     pub payloads: Payloads,
     /// What is said of it for filters to see, and for nobody else.
     pub metadata: Metadata,
+    /// What it has in common with events that are to arrive in their order.
+    pub ordering_key: Option<OrderingKey>,
     /// When it happened.
     pub occurred_at: Option<Timestamp>,
 }
@@ -431,30 +437,6 @@ impl PageRequest {
     pub const fn first(limit: usize) -> Self {
         Self { limit, after: None }
     }
-}
-
-/// What a receiver that polls asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PollRequest {
-    /// At most so many events.
-    pub limit: usize,
-    /// The events that it was handed out before, and has: by our numbers of them.
-    pub acknowledged: Vec<Uuid>,
-}
-
-/// An event that is handed out to who polls: as it would have been sent.
-#[derive(Debug, Clone)]
-pub struct HandedOut {
-    /// The delivery.
-    pub delivery: DeliveryId,
-    /// The publisher's name of the event.
-    pub event: EventId,
-    /// What kind of thing happened.
-    pub topic: Topic,
-    /// When it was accepted.
-    pub accepted_at: Timestamp,
-    /// The message: its signature is among the headers.
-    pub message: Message,
 }
 
 /// Part of a list.

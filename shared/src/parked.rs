@@ -70,6 +70,12 @@ pub async fn go_on(ports: &Ports, hint: &Hint) -> Result<(), Error> {
     Ok(())
 }
 
+/// Releases another delivery in the place of one that was released and is not sent now.
+pub(crate) async fn instead(ports: &Ports, hint: &Hint) -> Result<(), Error> {
+    let Some(led) = hint.released else { return Ok(()) };
+    release(ports, &hint.tenant, hint.delivery.webhook, led, 1).await.map(drop)
+}
+
 async fn release(
     ports: &Ports,
     tenant: &TenantId,

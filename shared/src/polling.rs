@@ -7,17 +7,42 @@ use std::sync::Arc;
 
 use futures::future::try_join_all;
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use crate::{
     access::Principal,
     catalogue::Catalogue,
-    dialect::{self, Posting},
+    dialect::{self, Message, Posting},
     error::Error,
-    model::{Attempt, Delivery, DeliveryId, Event, KeptHeaders, Phases, State},
-    operation::{Asked, HandedOut, Outcome, PollRequest, Selector},
+    model::{Attempt, Delivery, DeliveryId, Event, EventId, KeptHeaders, Phases, State, Topic},
+    operation::{Asked, Outcome, Selector},
     ports::{Ports, Target},
     signing, webhooks,
 };
+
+/// What a receiver that polls asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PollRequest {
+    /// At most so many events.
+    pub limit: usize,
+    /// The events that it was handed out before, and has: by our numbers of them.
+    pub acknowledged: Vec<Uuid>,
+}
+
+/// An event that is handed out to who polls: as it would have been sent.
+#[derive(Debug, Clone)]
+pub struct HandedOut {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// The publisher's name of the event.
+    pub event: EventId,
+    /// What kind of thing happened.
+    pub topic: Topic,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// The message: its signature is among the headers.
+    pub message: Message,
+}
 
 /// Events that one poll hands out at most: the next one names each of them in its URL, and with its headers API
 /// Gateway takes that up to 10,240 bytes.

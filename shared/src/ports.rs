@@ -29,6 +29,10 @@ use crate::{
     verdict::Exchange,
 };
 
+mod lines;
+
+pub use self::lines::{Lines, Turn};
+
 /// Everything that a handler works with.
 #[derive(Clone)]
 pub struct Ports {
@@ -72,8 +76,11 @@ impl Default for Policy {
 }
 
 /// All stores of an engine.
-pub trait Store: Keys + Topics + Webhooks + Healths + Limiting + Events + Deliveries + Replays {}
-impl<T: Keys + Topics + Webhooks + Healths + Limiting + Events + Deliveries + Replays> Store for T {}
+pub trait Store:
+    Keys + Topics + Webhooks + Healths + Limiting + Events + Deliveries + Lines + Replays
+{
+}
+impl<T: Keys + Topics + Webhooks + Healths + Limiting + Events + Deliveries + Lines + Replays> Store for T {}
 
 /// API keys.
 #[async_trait]
@@ -135,18 +142,24 @@ pub struct Subscribers {
     pub all: Arc<[WebhookId]>,
     /// Those that get what their filter takes.
     pub choosy: Vec<(WebhookId, Filter)>,
+    /// Those of both that want the order of ordering keys.
+    pub ordered: Vec<WebhookId>,
 }
 
-impl FromIterator<(WebhookId, Option<Filter>)> for Subscribers {
-    fn from_iter<I: IntoIterator<Item = (WebhookId, Option<Filter>)>>(found: I) -> Self {
-        let (mut all, mut choosy) = (Vec::new(), Vec::new());
-        for (id, filter) in found {
+/// A webhook, its filter, and whether it is ordered.
+impl FromIterator<(WebhookId, Option<Filter>, bool)> for Subscribers {
+    fn from_iter<I: IntoIterator<Item = (WebhookId, Option<Filter>, bool)>>(found: I) -> Self {
+        let (mut all, mut choosy, mut ordered) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, filter, is_ordered) in found {
+            if is_ordered {
+                ordered.push(id);
+            }
             match filter {
                 None => all.push(id),
                 Some(filter) => choosy.push((id, filter)),
             }
         }
-        Self { all: all.into(), choosy }
+        Self { all: all.into(), choosy, ordered }
     }
 }
 
@@ -246,8 +259,9 @@ pub enum Accepted {
 /// Accepted events, kept for 30 days.
 #[async_trait]
 pub trait Events: Send + Sync {
-    /// Accepts each event once, and queues the first attempt for each of its webhooks, or for the first page of them and an
-    /// errand for the others: both durably before it returns. Each has an answer of its own, in their order. One that could be accepted but not queued fails;
+    /// Accepts each event once, with its place in the lines of the webhooks that are ordered, and queues the first attempt for
+    /// each of its webhooks, or for the first page of them and an errand for the others: all durably before it returns. No
+    /// attempt is queued before all that are accepted stand. Each has an answer of its own, in their order. One that could be accepted but not queued fails;
     /// it stays accepted, so that accepting it again finds it there.
     async fn accept(&self, events: &[Arc<Event>]) -> Vec<Result<Accepted, Error>>;
     /// Finds an event.
@@ -327,7 +341,8 @@ pub trait Deliveries: Send + Sync {
         due: Timestamp,
         limit: usize,
     ) -> Result<Vec<Hint>, Error>;
-    /// Gives up to `limit` of a webhook's parked deliveries up, and tells how many.
+    /// Gives up to `limit` of a webhook's parked deliveries up, and tells how many. Those that are of a line are due at
+    /// once, to leave it.
     async fn discard(&self, tenant: &TenantId, webhook: WebhookId, limit: usize) -> Result<usize, Error>;
     /// Up to `limit` of a webhook's parked deliveries as they are, in the order of their places.
     async fn waiting(
@@ -344,6 +359,9 @@ pub trait Deliveries: Send + Sync {
         deliveries: &[DeliveryId],
         by: &Attempt,
     ) -> Result<(), Error>;
+    /// Gives up a delivery that is neither delivered nor given up, and is not being attempted at `now`; false: there is
+    /// no such. If it is of a line, it is due at once, to leave it.
+    async fn give_up(&self, tenant: &TenantId, id: DeliveryId, now: Timestamp) -> Result<bool, Error>;
     /// How many deliveries of a webhook are parked, counted up to `most`.
     async fn parked(&self, webhook: WebhookId, most: usize) -> Result<usize, Error>;
     /// Notes that a webhook is to be looked at, no sooner than `at`; it stands once, at its latest time.

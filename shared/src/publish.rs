@@ -22,6 +22,10 @@ use crate::{
 /// it queued anything; if it did not, its attempts are on record by then, or are claimed.
 pub const AGAIN_AFTER: Duration = Duration::from_mins(3);
 
+/// Lines that one event is put into at most: it goes there with the event itself, and a transaction of `DynamoDB`'s takes
+/// 100 items.
+const MOST_LINES: usize = 99;
+
 /// Publishes events, each judged by itself.
 pub async fn publish(
     ports: &Ports,
@@ -98,8 +102,11 @@ async fn prepare(
         occurred_at: new.occurred_at,
         accepted_at: now,
         webhooks: Arc::default(),
+        ordering_key: new.ordering_key,
+        ordered: Vec::new(),
     };
     event.webhooks = takers(&subscribers, &event);
+    line_up(&subscribers, &mut event)?;
     see_to_needs(ports, &catalogue, &event).await?;
     Ok(event)
 }
@@ -126,6 +133,20 @@ pub(crate) fn takers(subscribers: &Subscribers, event: &Event) -> Arc<[WebhookId
     let seen = judged.seen();
     let takers = subscribers.choosy.iter().filter(|(_, filter)| filter.matches(&seen));
     subscribers.all.iter().copied().chain(takers.map(|(id, _)| *id)).collect()
+}
+
+/// Finds those of an event's webhooks that get it in its key's order.
+fn line_up(subscribers: &Subscribers, event: &mut Event) -> Result<(), Error> {
+    if event.ordering_key.is_none() || subscribers.ordered.is_empty() {
+        return Ok(());
+    }
+    event.ordered = subscribers.ordered.iter().copied().filter(|id| event.webhooks.contains(id)).collect();
+    if event.ordered.len() > MOST_LINES {
+        let reason =
+            format!("must not be given: more than {MOST_LINES} webhooks would get the event in order");
+        return Err(Error::invalid("ordering_key", reason));
+    }
+    Ok(())
 }
 
 /// Refuses an event of which a webhook's dialect could make no message. Which dialects a tenant's webhooks are in

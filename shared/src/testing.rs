@@ -104,5 +104,7 @@ fn event(ports: &Ports, webhook: &Webhook, topic: Topic, sample: &serde_json::Va
         occurred_at: Some(now),
         accepted_at: now,
         webhooks: Arc::from([webhook.id]),
+        ordering_key: None,
+        ordered: Vec::new(),
     })
 }

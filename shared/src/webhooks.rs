@@ -64,6 +64,7 @@ pub async fn create(
         headers: distinct(draft.headers)?,
         rules: draft.rules,
         limits: draft.limits,
+        ordered: draft.ordered,
         state,
         auth: draft.auth,
         certificate: draft.certificate,

@@ -22,6 +22,8 @@ pub struct Tally {
     pub failed: usize,
     /// Deliveries that wait for their webhook.
     pub parked: usize,
+    /// Deliveries that waited for their turn at some time.
+    pub waited: usize,
     /// Deliveries whose webhook is deleted.
     pub orphaned: usize,
     /// POSTs that came to a receiver.
@@ -44,6 +46,7 @@ pub fn check(core: &Core) -> Result<Tally, Violation> {
         arrivals: ledger.arrivals.values().map(Vec::len).sum(),
         overlaps: ledger.overlaps,
         dead_letters: core.messages.dead(),
+        waited: ledger.waited.len(),
         ..Tally::default()
     };
     if let Some(name) = ledger.promised.keys().find(|name| !core.tables.events.contains_key(name)) {
@@ -105,6 +108,10 @@ fn became(
         DeliveryState::Parked if webhook.state == State::Active => {
             return Err(violation("what waits goes out", id, "its webhook is active"));
         }
+        DeliveryState::Waiting => {
+            stands_behind(core, delivery)?;
+            tally.parked += 1;
+        }
         DeliveryState::Parked | DeliveryState::Discarded => tally.parked += 1,
     }
     if delivery.next_attempt_at.is_some() || kept.due.is_some() {
@@ -116,6 +123,18 @@ fn became(
         is_patient(core, id, &pair[0], &pair[1], &rules)?;
     }
     Ok(())
+}
+
+/// Whoever waits for his turn in the end waits for one that is parked, or that failed and blocks the line.
+fn stands_behind(core: &Core, delivery: &Delivery) -> Result<(), Violation> {
+    let key = delivery.ordering_key.clone().map(|key| (delivery.id.webhook, key));
+    let first = key.and_then(|line| core.tables.lines.get(&line)?.first().copied());
+    let first = first.map(|event| DeliveryId { event, webhook: delivery.id.webhook });
+    let state = first.and_then(|first| Some(core.tables.deliveries.get(&first)?.delivery.state));
+    if matches!(state, Some(DeliveryState::Parked | DeliveryState::Failed)) {
+        return Ok(());
+    }
+    Err(violation("a line goes on", delivery.id, format!("its first is {first:?}, {state:?}")))
 }
 
 fn status(attempt: &Attempt) -> Option<u16> {

@@ -86,7 +86,7 @@ async fn publish(world: World, noise: Noise) {
         world.lock().receivers.always = Some(if n == 0 { noise.manner } else { Manner::Takes });
         settle_in(&world, &keeper, 1).await;
         let events = if n == 0 { noise.events * noise.times } else { noise.events };
-        let plan = Plan { tenant: keeper.tenant, topic: keeper.topic, events, span, tries: 3 };
+        let plan = Plan { tenant: keeper.tenant, topic: keeper.topic, events, span, tries: 3, keys: 0 };
         world.spawn(OUTSIDE, publishers::publish(world.clone(), fleet.clone(), plan));
     }
     world.spawn(OUTSIDE, clockwork::tick(world.clone(), fleet));

@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use postrider::{
     dialect,
     model::{
-        Delivery, DeliveryId, DeliveryState, Event, EventId, State, TargetUrl, TenantId, Webhook, WebhookId,
+        Delivery, DeliveryId, DeliveryState, Event, EventId, OrderingKey, State, TargetUrl, TenantId,
+        Webhook, WebhookId,
     },
 };
+
+use uuid::Uuid;
 
 use crate::{
     executor::Who,
@@ -74,6 +77,12 @@ pub struct Ledger {
     settled: BTreeMap<DeliveryId, i64>,
     /// Deliveries that were parked and released, or taken up again.
     pub released: BTreeSet<DeliveryId>,
+    /// Deliveries that somebody gave up, or tried to.
+    pub given_up: BTreeSet<DeliveryId>,
+    /// Deliveries that waited for their turn.
+    pub waited: BTreeSet<DeliveryId>,
+    /// The lines: the events that were put into each, and in what sequence that came to pass.
+    lines: BTreeMap<(WebhookId, OrderingKey), Vec<Uuid>>,
     /// Until when webhooks were held back, for their receivers failed or asked for a rest.
     held_back: BTreeMap<WebhookId, i64>,
     /// Slots that were given, of webhooks that take only so many a second; and how many POSTs began.
@@ -158,6 +167,41 @@ impl Core {
         self.ledger.standings.entry(webhook).or_default().push((now, Standing::Gone));
     }
 
+    /// An event was accepted: it stands in its lines from now on.
+    pub fn lines_up(&mut self, event: &Event) {
+        for webhook in &event.ordered {
+            if let Some(key) = event.line_key(*webhook) {
+                self.ledger.lines.entry((*webhook, key)).or_default().push(event.uid);
+            }
+        }
+    }
+
+    /// A POST begins: whoever came into the line before, and is older, has been delivered or given up.
+    fn see_to_order(&mut self, delivery: DeliveryId) {
+        let Some(event) = self.tables.events.values().find(|event| event.uid == delivery.event) else {
+            return;
+        };
+        let Some(key) = event.line_key(delivery.webhook) else { return };
+        let owner = (event.tenant.clone(), delivery.webhook);
+        // The lines of a webhook go with it.
+        let Some(policy) = self.tables.webhooks.get(&owner).and_then(|webhook| webhook.ordered) else {
+            return;
+        };
+        let line = self.ledger.lines.get(&(delivery.webhook, key)).map_or(&[][..], Vec::as_slice);
+        let before = line.iter().take_while(|event| **event != delivery.event);
+        let older = before.filter(|event| **event < delivery.event);
+        let stands = |event: &&Uuid| {
+            let id = DeliveryId { event: **event, webhook: delivery.webhook };
+            let kept = self.tables.deliveries.get(&id);
+            let is_gone = kept.is_some_and(|kept| policy.lets_go(kept.delivery.state));
+            !is_gone && !self.ledger.given_up.contains(&id)
+        };
+        if let Some(first) = older.copied().find(|event| stands(&event)) {
+            let detail = format!("event {} comes before it", first.simple());
+            self.violated("deliveries of a line go out one after the other", Some(delivery), detail);
+        }
+    }
+
     /// An event was accepted: it goes to all that subscribed to its topic before it was published.
     pub fn see_to_matching(&mut self, event: &Event) {
         let Some(matching) = self.tables.matching(&event.tenant, &event.topic) else { return };
@@ -175,6 +219,7 @@ impl Core {
     /// A POST begins.
     pub fn begins(&mut self, who: Who, delivery: DeliveryId, number: Option<u64>) {
         self.note(who, &delivery.into(), || "posts".into());
+        self.see_to_order(delivery);
         let count = self.ledger.under_way.entry(delivery).or_default();
         *count += 1;
         if *count > 1 {
@@ -251,6 +296,9 @@ impl Core {
         let arrived = self.ledger.arrivals.get(&id).is_some_and(|all| all.iter().any(took));
         if delivery.state == DeliveryState::Delivered && !arrived {
             self.violated("what is delivered did arrive", Some(id), "no receiver took it".into());
+        }
+        if delivery.state == DeliveryState::Waiting {
+            self.ledger.waited.insert(id);
         }
         if delivery.state == DeliveryState::Parked {
             // Between the look at the webhook and the record there are delays; a process that stood still has minutes.

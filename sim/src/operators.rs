@@ -7,11 +7,11 @@ use postrider::{
     access::Principal,
     again,
     error::Error,
+    lines,
     model::{
-        Limits, OwnRules, Rate, Signature, State, Statuses, TenantId, Topic, TopicPattern, Wanted, Webhook,
-        WebhookId,
+        Limits, OnFailure, OwnRules, Rate, Signature, State, Statuses, TenantId, Topic, TopicPattern, Wanted,
+        Webhook, WebhookId,
     },
-    operation::{Asked, Change, Draft, Outcome, PageRequest, Selector, Sought},
     ports::Ports,
     replay, webhooks,
 };
@@ -53,8 +53,10 @@ impl Keeper {
         let url = format!("https://hooks.example.com/{}/{number:08x}", self.tenant);
         let topic =
             if all && dialect == "v1" { TopicPattern::All } else { TopicPattern::One(self.topic.clone()) };
+        let policies = &[None, Some(OnFailure::Skip), Some(OnFailure::Skip), Some(OnFailure::Block)];
+        let ordered = if dialect == "v1" { world.lock().chance.pick(policies) } else { None };
         let signed = (dialect == "v1").then_some(Signature::Hmac);
-        let draft = Draft { signed, rules, limits, ..Draft::new(dialect, url, vec![topic]) };
+        let draft = Draft { signed, rules, limits, ordered, ..Draft::new(dialect, url, vec![topic]) };
         match webhooks::create(ports, &Principal::operator(), &self.asked(), draft).await? {
             Outcome::WebhookCreated(webhook) => Ok(webhook.id),
             other => Err(Error::Internal(format!("{other:?}"))),
@@ -67,7 +69,7 @@ impl Keeper {
         let operator = Principal::operator();
         let (what, version) = {
             let chance = &mut world.lock().chance;
-            (chance.index(15), chance.number() >> 48)
+            (chance.index(17), chance.number() >> 48)
         };
         let change = match what {
             0..3 => Change { active: Some(false), ..Change::default() },
@@ -81,7 +83,8 @@ impl Keeper {
             10 => return webhooks::delete(ports, &operator, &asked, &which).await.map(drop),
             11 => return self.register(world, ports).await.map(drop),
             12..14 => return self.retry(world, ports, webhook.id).await,
-            _ => return self.replay(world, ports, webhook.id).await,
+            14 => return self.replay(world, ports, webhook.id).await,
+            _ => return self.give_up(world, ports, webhook.id).await,
         };
         webhooks::update(ports, &operator, &asked, &which, change).await.map(drop)
     }
@@ -130,6 +133,17 @@ impl Keeper {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Gives up any of a webhook's deliveries.
+    async fn give_up(&self, world: &World, ports: &Ports, webhook: WebhookId) -> Result<(), Error> {
+        let (all, page) = (Sought::default(), PageRequest::all());
+        let all = ports.store.deliveries(&self.tenant, webhook, &all, &page).await?.items;
+        let at = world.lock().chance.index(all.len());
+        let Some(one) = all.get(at) else { return Ok(()) };
+        // Noted before, for the answer may get lost.
+        world.lock().ledger.given_up.insert(one.id);
+        lines::give_up(ports, &Principal::operator(), &self.asked(), one.id).await.map(drop)
     }
 
     async fn all(&self, ports: &Ports) -> Result<Vec<Webhook>, Error> {

@@ -9,7 +9,7 @@ use futures::{
 use postrider::{
     access::Principal,
     error::Error,
-    model::{EventId, Metadata, Payload, Payloads, TenantId, Topic},
+    model::{EventId, Metadata, OrderingKey, Payload, Payloads, TenantId, Topic},
     operation::{NewEvent, Receipt},
     publish,
 };
@@ -32,6 +32,8 @@ pub struct Plan {
     pub span: i64,
     /// How often he tries.
     pub tries: usize,
+    /// How many ordering keys his events have.
+    pub keys: usize,
 }
 
 fn event(plan: &Plan, id: &EventId) -> NewEvent {
@@ -43,8 +45,16 @@ fn event(plan: &Plan, id: &EventId) -> NewEvent {
         payload: Payload::from_store(payload),
         payloads: Payloads::new(),
         metadata: Metadata::new(),
+        ordering_key: key(plan.keys, id),
         occurred_at: None,
     }
+}
+
+/// Some have none; an event has the same whenever it is published.
+fn key(keys: usize, id: &EventId) -> Option<OrderingKey> {
+    let number: usize = id.as_str().trim_start_matches('e').parse().ok()?;
+    let key = number.checked_rem(keys).filter(|_| number % 4 != 3)?;
+    format!("k{key}").parse().ok()
 }
 
 /// Publishes all of it, a few events at a time. Tenants' events have the same ids, for they need not differ.

@@ -173,8 +173,11 @@ fn begin(world: &World, fleet: &Arc<Fleet>, keepers: &[Keeper], events: usize, s
     }
     for keeper in keepers {
         let Keeper { tenant, topic } = keeper.clone();
-        let tries = 1 + world.lock().chance.index(8);
-        let plan = Plan { tenant, topic, events, span: storm, tries };
+        let (tries, keys) = {
+            let chance = &mut world.lock().chance;
+            (1 + chance.index(8), chance.index(4))
+        };
+        let plan = Plan { tenant, topic, events, span: storm, tries, keys };
         world.spawn(OUTSIDE, publishers::publish(world.clone(), fleet.clone(), plan));
         if operators {
             world.spawn(OUTSIDE, operators::meddle(world.clone(), fleet.clone(), keeper.clone()));

@@ -5,13 +5,14 @@ mod events;
 mod healths;
 mod keys;
 mod limits;
+mod lines;
 mod parked;
 mod reopen;
 mod replays;
 mod webhooks;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -19,12 +20,14 @@ use jiff::Timestamp;
 use postrider::{
     error::Error,
     model::{
-        Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, Health, KeyId, KeyRecord, Replay,
-        ReplayId, Tally, Tenant, TenantId, Topic, Webhook, WebhookId,
+        Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, Health, KeyId, KeyRecord,
+        OrderingKey, Replay, ReplayId, Tally, Tenant, TenantId, Topic, Webhook, WebhookId,
     },
     operation::{Page, PageRequest},
     ports::{Subscribers, Target},
 };
+
+use uuid::Uuid;
 
 use crate::{
     executor::Who,
@@ -67,6 +70,8 @@ pub struct Tables {
     pub deliveries: BTreeMap<DeliveryId, KeptDelivery>,
     /// Places of deliveries among their webhook's.
     pub sequences: BTreeMap<DeliveryId, u64>,
+    /// Lines: of a webhook and a key, the events in them.
+    pub lines: BTreeMap<(WebhookId, OrderingKey), BTreeSet<Uuid>>,
     tallies: BTreeMap<WebhookId, Tally>,
     healths: BTreeMap<WebhookId, Health>,
     free_slots: BTreeMap<WebhookId, Timestamp>,

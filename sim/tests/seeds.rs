@@ -51,6 +51,7 @@ fn much_goes_wrong() {
     assert!(seeds(|tally| tally.parked > 0) > 10);
     assert!(seeds(|tally| tally.failed > 0) > 10);
     assert!(seeds(|tally| tally.orphaned > 0) > 3);
+    assert!(seeds(|tally| tally.waited > 0) > 10);
     assert!(seeds(|tally| tally.overlaps > 0) > 0);
     assert!(seeds(|tally| tally.dead_letters > 0) > 3);
     assert!(seeds(|tally| tally.arrivals > tally.delivered) > 40);

@@ -13,6 +13,7 @@ mod isolation;
 mod items;
 mod keys;
 mod limits;
+mod lines;
 mod matching;
 mod paging;
 mod parked;

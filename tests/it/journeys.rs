@@ -13,6 +13,7 @@ mod health;
 mod isolation;
 mod killed;
 mod noisy;
+mod order;
 mod parked;
 mod polling;
 mod replay;

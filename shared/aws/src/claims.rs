@@ -55,19 +55,23 @@ impl Engine {
         lease: Timestamp,
     ) -> Result<Claim, Error> {
         let mark = Mark::new();
-        let update = self
+        let (in_line, key) = match &blank.ordering_key {
+            Some(key) => (", ordering_key = if_not_exists(ordering_key, :key)", Some(text(key.as_str()))),
+            None => ("", None),
+        };
+        let mut update = self
             .0
             .db
             .update_item()
             .table_name(&self.0.settings.deliveries_table)
             .set_key(Some(delivery_key(blank.id)))
-            .update_expression(
+            .update_expression(format!(
                 "SET mark = :mark, leased_until = :lease, due_shard = :shard, due_at = :due, \
                  tenant = if_not_exists(tenant, :tenant), event_id = if_not_exists(event_id, :event), \
                  topic = if_not_exists(topic, :topic), #state = :pending, \
                  attempt_count = if_not_exists(attempt_count, :none), attempts = if_not_exists(attempts, :empty), \
-                 created_at = if_not_exists(created_at, :created), expires_at = if_not_exists(expires_at, :expires)",
-            )
+                 created_at = if_not_exists(created_at, :created), expires_at = if_not_exists(expires_at, :expires){in_line}",
+            ))
             .condition_expression(
                 "attribute_not_exists(pk) OR (#state = :pending AND attempt_count < :attempt \
                  AND (attribute_not_exists(leased_until) OR leased_until <= :now))",
@@ -89,6 +93,9 @@ impl Engine {
             .expression_attribute_values(":now", micros(now))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        if let Some(key) = key {
+            update = update.expression_attribute_values(":key", key);
+        }
         let error = match update.send().await {
             Ok(done) => {
                 let item = done.attributes.ok_or_else(|| odd("answer"))?;

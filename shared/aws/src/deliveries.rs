@@ -41,6 +41,7 @@ pub(crate) fn state_text(state: DeliveryState) -> &'static str {
         DeliveryState::Failed => "failed",
         DeliveryState::Parked => "parked",
         DeliveryState::Discarded => "discarded",
+        DeliveryState::Waiting => "waiting",
     }
 }
 
@@ -69,6 +70,9 @@ pub(crate) fn item(delivery: &Delivery, due: Option<Timestamp>) -> Result<Item, 
     if let Some(next) = delivery.next_attempt_at {
         item.insert("next_attempt_at".into(), micros(next));
     }
+    if let Some(key) = &delivery.ordering_key {
+        item.insert("ordering_key".into(), text(key.as_str()));
+    }
     // Without these two it is not in the index at all.
     if delivery.state == DeliveryState::Parked {
         item.insert("due_shard".into(), text(parked_shard(delivery.id.webhook)));
@@ -88,6 +92,7 @@ pub(crate) fn delivery(item: &Item) -> Result<Delivery, Error> {
         "failed" => DeliveryState::Failed,
         "parked" => DeliveryState::Parked,
         "discarded" => DeliveryState::Discarded,
+        "waiting" => DeliveryState::Waiting,
         _ => return Err(odd("state")),
     };
     Ok(Delivery {
@@ -106,6 +111,7 @@ pub(crate) fn delivery(item: &Item) -> Result<Delivery, Error> {
         parked_at: item.maybe_time("parked_at")?,
         replay: item.get("replay").map(|_| item.parsed("replay")).transpose()?,
         next_attempt_at: item.maybe_time("next_attempt_at")?,
+        ordering_key: item.maybe_parsed("ordering_key")?,
     })
 }
 
@@ -208,6 +214,10 @@ impl Deliveries for Engine {
         by: &Attempt,
     ) -> Result<(), Error> {
         self.acknowledge_parked(tenant, deliveries, by).await
+    }
+
+    async fn give_up(&self, tenant: &TenantId, id: DeliveryId, now: Timestamp) -> Result<bool, Error> {
+        self.give_up_one(tenant, id, now).await
     }
 
     async fn parked(&self, webhook: WebhookId, most: usize) -> Result<usize, Error> {

@@ -30,7 +30,7 @@ fn primary(tenant: &TenantId, id: &EventId) -> String {
     format!("{tenant}#{id}")
 }
 
-fn item(event: &Event) -> Result<Item, Error> {
+pub(crate) fn item(event: &Event) -> Result<Item, Error> {
     // JSON is text, so the payload is kept as text: readable in the console, and byte for byte the same.
     let payload = str::from_utf8(event.payload.as_bytes()).map_err(|_| odd("payload"))?;
     let webhooks: Vec<u8> = event.webhooks.iter().flat_map(|id| *id.0.as_bytes()).collect();
@@ -54,6 +54,13 @@ fn item(event: &Event) -> Result<Item, Error> {
         let metadata = serde_json::to_string(&event.metadata).map_err(|_| odd("metadata"))?;
         item.insert("metadata".into(), text(metadata));
     }
+    if let Some(key) = &event.ordering_key {
+        item.insert("ordering_key".into(), text(key.as_str()));
+    }
+    if !event.ordered.is_empty() {
+        let ordered: Vec<u8> = event.ordered.iter().flat_map(|id| *id.0.as_bytes()).collect();
+        item.insert("ordered".into(), bytes(ordered));
+    }
     if let Some(time) = event.occurred_at {
         item.insert("occurred_at".into(), micros(time));
     }
@@ -61,11 +68,15 @@ fn item(event: &Event) -> Result<Item, Error> {
 }
 
 pub(crate) fn webhooks(item: &Item) -> Result<Vec<WebhookId>, Error> {
-    let id = |bytes: &[u8]| Uuid::from_slice(bytes).map(WebhookId).map_err(|_| odd("webhooks"));
-    item.blob("webhooks")?.chunks(16).map(id).collect()
+    ids(item, "webhooks")
 }
 
-fn event(item: &Item) -> Result<Event, Error> {
+fn ids(item: &Item, name: &str) -> Result<Vec<WebhookId>, Error> {
+    let id = |bytes: &[u8]| Uuid::from_slice(bytes).map(WebhookId).map_err(|_| odd(name));
+    item.blob(name)?.chunks(16).map(id).collect()
+}
+
+pub(crate) fn event(item: &Item) -> Result<Event, Error> {
     Ok(Event {
         tenant: item.parsed("tenant")?,
         id: item.parsed("event_id")?,
@@ -83,11 +94,16 @@ fn event(item: &Item) -> Result<Event, Error> {
         occurred_at: item.maybe_time("occurred_at")?,
         accepted_at: item.time("accepted_at")?,
         webhooks: webhooks(item)?.into(),
+        ordering_key: item.maybe_parsed("ordering_key")?,
+        ordered: if item.has("ordered") { ids(item, "ordered")? } else { Vec::new() },
     })
 }
 
 impl Engine {
     async fn accept_one(&self, event_: &Event) -> Result<Accepted, Error> {
+        if !event_.ordered.is_empty() {
+            return self.accept_in_line(event_).await;
+        }
         let put = self
             .0
             .db

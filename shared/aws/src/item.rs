@@ -12,7 +12,7 @@ use crate::fault::odd;
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// How long events and deliveries are kept.
-const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+pub(crate) const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
@@ -47,6 +47,7 @@ pub(crate) trait Read {
     fn text(&self, name: &str) -> Result<&str, Error>;
     fn maybe_number(&self, name: &str) -> Result<Option<i64>, Error>;
     fn blob(&self, name: &str) -> Result<&[u8], Error>;
+    fn has(&self, name: &str) -> bool;
 
     fn number(&self, name: &str) -> Result<i64, Error> {
         self.maybe_number(name)?.ok_or_else(|| odd(name))
@@ -54,6 +55,10 @@ pub(crate) trait Read {
 
     fn parsed<T: FromStr>(&self, name: &str) -> Result<T, Error> {
         self.text(name)?.parse().map_err(|_| odd(name))
+    }
+
+    fn maybe_parsed<T: FromStr>(&self, name: &str) -> Result<Option<T>, Error> {
+        self.has(name).then(|| self.parsed(name)).transpose()
     }
 
     fn time(&self, name: &str) -> Result<Timestamp, Error> {
@@ -80,6 +85,10 @@ impl Read for Item {
     fn maybe_number(&self, name: &str) -> Result<Option<i64>, Error> {
         let Some(value) = self.get(name) else { return Ok(None) };
         value.as_n().ok().and_then(|text| text.parse().ok()).map(Some).ok_or_else(|| odd(name))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.contains_key(name)
     }
 
     fn blob(&self, name: &str) -> Result<&[u8], Error> {

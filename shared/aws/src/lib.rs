@@ -13,6 +13,7 @@ mod history;
 mod item;
 mod keys;
 mod limits;
+mod lines;
 mod mark;
 mod parked;
 mod polling;

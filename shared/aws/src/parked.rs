@@ -39,7 +39,7 @@ impl Engine {
         limit: usize,
     ) -> Result<Vec<Hint>, Error> {
         let ids = self.oldest_parked(webhook, limit).await?;
-        let release = async |id| {
+        let release = async |(id, _)| {
             let values = [
                 (":due", number(due.as_millisecond())),
                 (":shard", text(due_shard(id))),
@@ -59,10 +59,14 @@ impl Engine {
         limit: usize,
     ) -> Result<usize, Error> {
         let ids = self.oldest_parked(webhook, limit).await?;
-        let discard = async |id| {
-            let values = [(":discarded", text(state_text(DeliveryState::Discarded)))];
-            let change = "#state = :discarded REMOVE due_shard, due_at";
-            self.unpark(tenant, id, change, values).await
+        let discard = async |(id, in_line)| {
+            let discarded = (":discarded", text(state_text(DeliveryState::Discarded)));
+            if in_line {
+                let values = [discarded, (":shard", text(due_shard(id))), (":now", number(0))];
+                let change = "#state = :discarded, due_shard = :shard, due_at = :now";
+                return self.unpark(tenant, id, change, values).await;
+            }
+            self.unpark(tenant, id, "#state = :discarded REMOVE due_shard, due_at", [discarded]).await
         };
         Ok(taken(stream::iter(ids).map(discard).buffered(AT_ONCE).collect().await)?.len())
     }
@@ -105,7 +109,12 @@ impl Engine {
         }
     }
 
-    async fn oldest_parked(&self, webhook: WebhookId, limit: usize) -> Result<Vec<DeliveryId>, Error> {
+    /// The first parked deliveries, and whether they are of a line.
+    async fn oldest_parked(
+        &self,
+        webhook: WebhookId,
+        limit: usize,
+    ) -> Result<Vec<(DeliveryId, bool)>, Error> {
         let query = self
             .0
             .db
@@ -116,7 +125,9 @@ impl Engine {
             .expression_attribute_values(":shard", text(parked_shard(webhook)))
             .limit(i32::try_from(limit).unwrap_or(i32::MAX));
         let found = query.send().await.map_err(fault("reading what is parked"))?.items.unwrap_or_default();
-        found.iter().map(|item| Ok(DeliveryId { webhook, event: item.parsed("sk")? })).collect()
+        let parked =
+            |item: &Item| Ok((DeliveryId { webhook, event: item.parsed("sk")? }, item.has("ordering_key")));
+        found.iter().map(parked).collect()
     }
 
     pub(crate) async fn count_parked(&self, webhook: WebhookId, most: usize) -> Result<usize, Error> {

@@ -37,7 +37,11 @@ pub async fn provision(
     let by_minute =
         ("by_minute", [("bucket", false), ("uid", false)], &["event_id", "tenant", "webhooks"][..]);
     table(&db, &name("events"), &["pk"], Some(by_minute)).await?;
-    let due = ("due", [("due_shard", false), ("due_at", true)], &["attempt_count", "event_id", "tenant"][..]);
+    let due = (
+        "due",
+        [("due_shard", false), ("due_at", true)],
+        &["attempt_count", "event_id", "ordering_key", "tenant"][..],
+    );
     table(&db, &name("deliveries"), plain, Some(due)).await?;
     let (queue_url, slow_queue_url, dead) = queues(config, prefix, queue).await?;
     let kms = aws_sdk_kms::Client::new(config).create_key().send().await.map_err(fault("making a key"))?;

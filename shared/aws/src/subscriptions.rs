@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use aws_sdk_dynamodb::{
     operation::transact_write_items::TransactWriteItemsError,
-    types::{Delete, Put, PutRequest, TransactWriteItem, WriteRequest},
+    types::{AttributeValue, Delete, Put, PutRequest, TransactWriteItem, WriteRequest},
 };
 use futures::future::{try_join, try_join_all};
 use postrider::{
@@ -46,6 +46,9 @@ fn subscription(webhook: &Webhook, topic: &TopicPattern) -> Item {
     let mut item = subscription_key(webhook, topic);
     if let Some(filter) = &webhook.filter {
         item.insert("filter".into(), text(filter.written().to_string()));
+    }
+    if webhook.ordered.is_some() {
+        item.insert("ordered".into(), AttributeValue::Bool(true));
     }
     item
 }
@@ -161,10 +164,10 @@ impl Engine {
                     None => None,
                     Some(_) => Some(self.0.filters.filter(item.text("filter")?)?),
                 };
-                Ok(Some((id.ok_or_else(|| odd("sk"))?, filter)))
+                Ok(Some((id.ok_or_else(|| odd("sk"))?, filter, item.has("ordered"))))
             };
             let found = self.page(table, partition(tenant), &prefix, &PageRequest::all(), subscriber).await?;
-            Ok::<Vec<(WebhookId, Option<Filter>)>, Error>(found.items)
+            Ok::<Vec<(WebhookId, Option<Filter>, bool)>, Error>(found.items)
         };
         // A query for each pattern that takes the topic, one more than it has words; with the tenant's record all at
         // once, so it takes as long as one. What is found serves every event of the topic for a second.
@@ -173,8 +176,8 @@ impl Engine {
         let found = meta.map(|_| {
             // A webhook that several of its patterns find gets the event once.
             let mut subscribers = by_pattern.concat();
-            subscribers.sort_unstable_by_key(|(id, _)| *id);
-            subscribers.dedup_by_key(|(id, _)| *id);
+            subscribers.sort_unstable_by_key(|(id, ..)| *id);
+            subscribers.dedup_by_key(|(id, ..)| *id);
             Arc::new(subscribers.into_iter().collect())
         });
         self.0.matching.put(asked, generation, found.clone());

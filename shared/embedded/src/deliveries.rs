@@ -7,7 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use postrider::{
     error::Error,
     hint::Hint,
-    model::{Attempt, Delivery, DeliveryId, DeliveryState, ReplayId, Tally, TenantId, WebhookId, Window},
+    model::{
+        Attempt, Delivery, DeliveryId, DeliveryState, OrderingKey, ReplayId, Tally, TenantId, WebhookId,
+        Window,
+    },
     operation::{Page, PageRequest, Sought},
     ports::{Claim, Deliveries},
 };
@@ -18,13 +21,13 @@ use crate::{Engine, parked, rows};
 
 pub(crate) const COLUMNS: &str =
     "webhook, event, tenant, event_id, topic, state, attempt_count, attempts, created_at, next_attempt_at,
-     probes, parked_at, replay";
+     probes, parked_at, replay, ordering_key";
 /// The state that an attempt found must still be there.
 const PUT: &str = "
     INSERT INTO deliveries
         (webhook, event, tenant, event_id, topic, state, attempt_count, attempts, created_at, next_attempt_at,
-         probes, parked_at, replay, due_at, leased_until)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         probes, parked_at, replay, ordering_key, due_at, leased_until)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (webhook, event) DO UPDATE SET
         state = excluded.state, attempt_count = excluded.attempt_count, attempts = excluded.attempts,
         next_attempt_at = excluded.next_attempt_at, probes = excluded.probes, parked_at = excluded.parked_at,
@@ -47,6 +50,7 @@ pub(crate) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
         probes: row.get(10)?,
         parked_at: rows::maybe_time(row, 11)?,
         replay: row.get::<_, Option<[u8; 16]>>(12)?.map(|id| ReplayId(Uuid::from_bytes(id))),
+        ordering_key: rows::maybe_parsed(row, 13)?,
     })
 }
 
@@ -57,6 +61,7 @@ fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<DeliveryState> {
         "failed" => Ok(DeliveryState::Failed),
         "parked" => Ok(DeliveryState::Parked),
         "discarded" => Ok(DeliveryState::Discarded),
+        "waiting" => Ok(DeliveryState::Waiting),
         _ => Err(rusqlite::Error::InvalidQuery),
     }
 }
@@ -68,6 +73,7 @@ fn state_text(state: DeliveryState) -> &'static str {
         DeliveryState::Failed => "failed",
         DeliveryState::Parked => "parked",
         DeliveryState::Discarded => "discarded",
+        DeliveryState::Waiting => "waiting",
     }
 }
 
@@ -75,7 +81,7 @@ fn find(db: &Connection, id: DeliveryId) -> rusqlite::Result<Option<(Delivery, O
     let sql = format!("SELECT {COLUMNS}, leased_until FROM deliveries WHERE webhook = ? AND event = ?");
     db.prepare_cached(&sql)?
         .query_row(params![id.webhook.0.as_bytes(), id.event.as_bytes()], |row| {
-            Ok((delivery(row)?, row.get(13)?))
+            Ok((delivery(row)?, row.get(14)?))
         })
         .optional()
 }
@@ -89,7 +95,7 @@ pub(crate) fn end_leases(db: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Writes a delivery whose record is `expected` attempts long, or not there; false: it is another.
-fn put(
+pub(crate) fn put(
     db: &Connection,
     delivery: &Delivery,
     attempts: &[u8],
@@ -111,6 +117,7 @@ fn put(
         delivery.probes,
         delivery.parked_at.map(Timestamp::as_microsecond),
         delivery.replay.map(|id| id.0.into_bytes()),
+        delivery.ordering_key.as_ref().map(OrderingKey::as_str),
         due,
         lease,
         expected,
@@ -322,6 +329,11 @@ impl Deliveries for Engine {
         self.0.writer.write(write, identity).await
     }
 
+    async fn give_up(&self, tenant: &TenantId, id: DeliveryId, now: Timestamp) -> Result<bool, Error> {
+        let tenant = tenant.clone();
+        self.0.writer.write(move |db| parked::give_up(db, &tenant, id, now), identity).await
+    }
+
     async fn parked(&self, webhook: WebhookId, most: usize) -> Result<usize, Error> {
         self.read(move |db| parked::count(db, webhook, most)).await
     }
@@ -419,6 +431,8 @@ mod tests {
             occurred_at: None,
             accepted_at: Timestamp::UNIX_EPOCH,
             webhooks: Arc::from([webhook]),
+            ordering_key: None,
+            ordered: Vec::new(),
         };
         let blank = Hint::again(&event, webhook).blank(&event);
         let (now, lease) = (Timestamp::UNIX_EPOCH, "9000-01-01T00:00:00Z".parse::<Timestamp>().unwrap());

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use postrider::{
     error::Error,
     hint::Hint,
-    model::{Event, EventId, Metadata, Payload, Payloads, TenantId, WebhookId, Window},
+    model::{Event, EventId, Metadata, OrderingKey, Payload, Payloads, TenantId, WebhookId, Window},
     operation::{Page, PageRequest},
     ports::{Accepted, Events},
 };
@@ -16,13 +16,14 @@ use rusqlite::{Connection, OptionalExtension, Row, params, types::ValueRef};
 use uuid::Uuid;
 
 use crate::{
-    Engine,
+    Engine, lines,
     queue::{Rows, Written},
     rows,
 };
 
 const COLUMNS: &str =
-    "tenant, id, uid, topic, occurred_at, accepted_at, webhooks, payload, payloads, metadata";
+    "tenant, id, uid, topic, occurred_at, accepted_at, webhooks, payload, payloads, metadata,
+     ordering_key, ordered";
 const SWEPT_UNTIL: &str = "swept_until";
 
 /// The newest events, so that their first deliveries read nothing: some 16 MiB of them. Events never change.
@@ -70,6 +71,11 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
             ValueRef::Null => Metadata::new(),
             _ => rows::json(row, 9)?,
         },
+        ordering_key: rows::maybe_parsed(row, 10)?,
+        ordered: match row.get_ref(11)? {
+            ValueRef::Null => Vec::new(),
+            _ => webhooks(row, 11)?,
+        },
     })
 }
 
@@ -82,9 +88,9 @@ fn webhooks(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<WebhookId>> {
 
 fn accept(db: &Connection, event: &Event) -> rusqlite::Result<Accepted> {
     let sql = "INSERT INTO events (tenant, id, uid, topic, occurred_at, accepted_at, webhooks, payload,
-                                   payloads, metadata)
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, id) DO NOTHING";
-    let webhooks: Vec<u8> = event.webhooks.iter().flat_map(|id| *id.0.as_bytes()).collect();
+                                   payloads, metadata, ordering_key, ordered)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, id) DO NOTHING";
+    let bytes = |ids: &[WebhookId]| ids.iter().flat_map(|id| *id.0.as_bytes()).collect::<Vec<u8>>();
     let payloads = (!event.payloads.is_empty()).then(|| serde_json::to_vec(&event.payloads));
     let payloads = payloads.transpose().map_err(|error| rows::odd(0, error))?;
     let metadata = (!event.metadata.is_empty()).then(|| rows::to_json(&event.metadata));
@@ -96,12 +102,15 @@ fn accept(db: &Connection, event: &Event) -> rusqlite::Result<Accepted> {
         event.topic.as_str(),
         event.occurred_at.map(Timestamp::as_microsecond),
         event.accepted_at.as_microsecond(),
-        webhooks,
+        bytes(&event.webhooks),
         &event.payload.as_bytes()[..],
         payloads,
         metadata,
+        event.ordering_key.as_ref().map(OrderingKey::as_str),
+        (!event.ordered.is_empty()).then(|| bytes(&event.ordered)),
     ])?;
     if added > 0 {
+        lines::line_up(db, event)?;
         return Ok(Accepted::New);
     }
     find(db, &event.tenant, &event.id)?

@@ -12,6 +12,7 @@ mod healths;
 mod keyfile;
 mod keys;
 mod limits;
+mod lines;
 mod lock;
 mod migrations;
 mod parked;

@@ -16,6 +16,9 @@ use crate::{
 const FIRST: &str = "SELECT webhook, event FROM deliveries
     WHERE webhook = ?1 AND state = 'parked' AND tenant = ?2 ORDER BY parked_at, event LIMIT ?3";
 
+/// One that is given up is due no more, but to leave the line that it stands in.
+const LEAVES: &str = "due_at = CASE WHEN ordering_key IS NOT NULL THEN 0 END";
+
 fn at_most(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
@@ -45,8 +48,25 @@ pub(crate) fn discard(
     webhook: WebhookId,
     limit: usize,
 ) -> rusqlite::Result<usize> {
-    let sql = format!("UPDATE deliveries SET state = 'discarded' WHERE (webhook, event) IN ({FIRST})");
+    let sql =
+        format!("UPDATE deliveries SET state = 'discarded', {LEAVES} WHERE (webhook, event) IN ({FIRST})");
     db.prepare_cached(&sql)?.execute(params![webhook.0.as_bytes(), tenant.as_str(), at_most(limit)])
+}
+
+pub(crate) fn give_up(
+    db: &Connection,
+    tenant: &TenantId,
+    id: DeliveryId,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    let sql = format!(
+        "UPDATE deliveries SET state = 'discarded', next_attempt_at = NULL, leased_until = NULL, {LEAVES}
+         WHERE webhook = ? AND event = ? AND tenant = ? AND state NOT IN ('delivered', 'discarded')
+           AND (state <> 'pending' OR leased_until IS NULL OR leased_until <= ?)"
+    );
+    let (webhook, event) = (id.webhook.0.as_bytes(), id.event.as_bytes());
+    let wanted = params![webhook, event, tenant.as_str(), now.as_microsecond()];
+    Ok(db.prepare_cached(&sql)?.execute(wanted)? > 0)
 }
 
 pub(crate) fn waiting(

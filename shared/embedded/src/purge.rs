@@ -33,8 +33,10 @@ impl Engine {
         // An event's number begins with its milliseconds, so a webhook's old deliveries lie at its beginning.
         let millis = u64::try_from(before.as_millisecond()).unwrap_or_default();
         let oldest = uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid();
-        let places = "DELETE FROM sequences WHERE event < ?";
-        gone += self.0.writer.write(move |db| db.execute(places, [oldest.as_bytes()]), identity).await?;
+        for table in ["sequences", "lines"] {
+            let places = format!("DELETE FROM {table} WHERE event < ?");
+            gone += self.0.writer.write(move |db| db.execute(&places, [oldest.as_bytes()]), identity).await?;
+        }
         for webhook in self.webhooks_with_deliveries().await? {
             gone += self.purge_webhook(webhook, oldest).await?;
         }

@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 use postrider::error::Error;
-use rusqlite::{Row, types::Type};
+use rusqlite::{
+    Row,
+    types::{Type, ValueRef},
+};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
@@ -27,6 +30,17 @@ where
 {
     let text = row.get_ref(column)?.as_str().map_err(|error| odd(column, error))?;
     text.parse().map_err(|error| odd(column, error))
+}
+
+pub(crate) fn maybe_parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>>
+where
+    T: std::str::FromStr,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        _ => parsed(row, column).map(Some),
+    }
 }
 
 pub(crate) fn uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {

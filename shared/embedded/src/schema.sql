@@ -64,7 +64,9 @@ CREATE TABLE IF NOT EXISTS events (
     webhooks    BLOB NOT NULL,
     payload     BLOB NOT NULL,
     payloads    BLOB,
-    metadata    TEXT
+    metadata    TEXT,
+    ordering_key TEXT,
+    ordered     BLOB
 );
 CREATE UNIQUE INDEX IF NOT EXISTS events_by_id ON events (tenant, id);
 CREATE INDEX IF NOT EXISTS events_by_time ON events (accepted_at);
@@ -86,6 +88,7 @@ CREATE TABLE IF NOT EXISTS deliveries (
     due_at          INTEGER,
     leased_until    INTEGER,
     replay          BLOB,
+    ordering_key    TEXT,
     PRIMARY KEY (webhook, event)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (due_at) WHERE due_at IS NOT NULL;
@@ -102,6 +105,15 @@ CREATE TABLE IF NOT EXISTS replays (
     PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS replays_due ON replays (due_at) WHERE due_at IS NOT NULL;
+
+-- Events that are to go to a webhook one after the other, until they have.
+CREATE TABLE IF NOT EXISTS lines (
+    webhook BLOB NOT NULL,
+    key     TEXT NOT NULL,
+    event   BLOB NOT NULL,
+    PRIMARY KEY (webhook, key, event)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS lines_by_age ON lines (event);
 
 -- Receivers that have failed since they last took something, or take long.
 CREATE TABLE IF NOT EXISTS healths (

@@ -226,7 +226,7 @@ impl Webhooks for Engine {
             move |db| {
                 let (tenant, id) = (tenant.as_str(), id.0.as_bytes());
                 let mine = "SELECT id FROM webhooks WHERE tenant = ? AND id = ?";
-                for table in ["tallies", "counters", "sequences", "looks", "healths"] {
+                for table in ["tallies", "counters", "sequences", "lines", "looks", "healths"] {
                     let sql = format!("DELETE FROM {table} WHERE webhook IN ({mine})");
                     db.execute(&sql, params![tenant, id])?;
                 }
@@ -256,18 +256,19 @@ impl Webhooks for Engine {
                 return Ok(None);
             }
             let patterns = rows::to_json(&TopicPattern::of(&topic)).map_err(|error| rows::odd(0, error))?;
-            let sql = "SELECT DISTINCT webhook, body -> '$.filter' FROM subscriptions
+            let sql = "SELECT DISTINCT webhook, body -> '$.filter', body ->> '$.ordered' IS NOT NULL FROM subscriptions
                        JOIN webhooks ON webhooks.tenant = subscriptions.tenant AND webhooks.id = webhook
                        WHERE subscriptions.tenant = ? AND topic IN (SELECT value FROM json_each(?))";
             db.prepare_cached(sql)?
                 .query_map([tenant.as_str(), &patterns], |row| {
-                    Ok((rows::uuid(row, 0).map(WebhookId)?, row.get::<_, Option<String>>(1)?))
+                    let id = rows::uuid(row, 0).map(WebhookId)?;
+                    Ok((id, row.get::<_, Option<String>>(1)?, row.get::<_, bool>(2)?))
                 })?
                 .collect::<rusqlite::Result<Vec<_>>>()
                 .map(Some)
         });
-        let compiled = |(id, filter): (WebhookId, Option<String>)| {
-            Ok((id, filter.map(|text| self.0.filters.filter(&text)).transpose()?))
+        let compiled = |(id, filter, ordered): (WebhookId, Option<String>, bool)| {
+            Ok((id, filter.map(|text| self.0.filters.filter(&text)).transpose()?, ordered))
         };
         let found = query.await?.map(|found| found.into_iter().map(compiled).collect::<Result<_, Error>>());
         let found = found.transpose()?.map(Arc::new);

@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, Table,
     json::{Fields, Query},
-    only, v1_auth, v1_delivery, v1_events, v1_filters, v1_history, v1_limits, v1_polling, v1_replays,
-    v1_views,
+    only, v1_auth, v1_delivery, v1_events, v1_filters, v1_history, v1_limits, v1_lines, v1_polling,
+    v1_replays, v1_views,
 };
 use crate::{
     access,
@@ -129,6 +129,10 @@ fn operation(request: &Request, catalogue: &Catalogue) -> Result<Operation, Erro
         ("POST", ["deliveries", id, "retry"]) => {
             let id = id.parse().map_err(|_| Error::NotFound("delivery"))?;
             Ok(Operation::RetryDelivery(asked(request)?, id))
+        }
+        ("DELETE", ["deliveries", id]) => {
+            let id = id.parse().map_err(|_| Error::NotFound("delivery"))?;
+            Ok(Operation::GiveUp(asked(request)?, id))
         }
         ("PUT", ["credentials"]) => {
             let mut fields = Fields::of(request)?;
@@ -317,10 +321,12 @@ fn register(request: &Request, catalogue: &Catalogue) -> Result<Operation, Error
     let topics = topics(&mut fields, catalogue)?.ok_or_else(|| Error::invalid("topics", "is required"))?;
     let headers = headers(&mut fields)?.unwrap_or_default();
     let filter = v1_filters::filter(&mut fields)?;
+    let ordered = v1_lines::ordered(&mut fields, url.is_none())?;
     let draft = Draft {
         name,
         filter,
         headers,
+        ordered,
         rules: v1_delivery::rules(&mut fields)?,
         limits: Limits { max_per_second: v1_limits::rate(&mut fields)? },
         auth: v1_auth::auth(&mut fields)?,

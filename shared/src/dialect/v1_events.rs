@@ -31,6 +31,8 @@ struct EventBody<'a> {
     #[serde(default)]
     metadata: Option<Metadata>,
     #[serde(default)]
+    ordering_key: Option<String>,
+    #[serde(default)]
     id: Option<String>,
     #[serde(default)]
     occurred_at: Option<Timestamp>,
@@ -79,6 +81,10 @@ pub(super) fn new_event(raw: &RawValue, catalogue: &Catalogue) -> Result<NewEven
         payload: event.payload.map_or(Ok(Payload::null()), |raw| payload("payload", raw))?,
         payloads: payloads.collect::<Result<_, Error>>()?,
         metadata: metadata(event.metadata.unwrap_or_default())?,
+        ordering_key: event
+            .ordering_key
+            .map(|t| t.try_into().map_err(Error::field("ordering_key")))
+            .transpose()?,
         occurred_at: event.occurred_at,
     })
 }
@@ -106,6 +112,7 @@ fn not_an_event(raw: &RawValue) -> Error {
         fields.text("tenant")?;
         fields.required("topic")?;
         fields.text("id")?;
+        fields.text("ordering_key")?;
         time(&mut fields, "occurred_at")?;
         fields.value("payload");
         if fields.value("payloads").is_some_and(|payloads| !payloads.is_object()) {

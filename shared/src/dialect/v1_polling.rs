@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     error::Error,
-    operation::{HandedOut, PageRequest, PollRequest},
-    polling::MOST,
+    operation::PageRequest,
+    polling::{HandedOut, MOST, PollRequest},
 };
 
 /// Refuses what says how to send, of a webhook that is polled.

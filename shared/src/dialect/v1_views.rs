@@ -165,6 +165,7 @@ fn webhook_view(webhook: &Webhook) -> Value {
         "url": webhook.url, "topics": webhook.topics, "filter": webhook.filter, "headers": headers,
         "delivery": v1_delivery::own_view(webhook), "delivery_in_force": v1_delivery::in_force_view(webhook),
         "max_per_second": webhook.limits.max_per_second,
+        "ordered": webhook.ordered.is_some(), "on_failure": webhook.ordered,
         "state": state, "disabled_reason": reason,
         "signed": !(webhook.secrets.is_empty() && webhook.key_pairs.is_empty()),
         "created_at": webhook.created_at, "updated_at": webhook.updated_at,
@@ -191,6 +192,7 @@ fn delivery_view(delivery: &Delivery, whole: bool) -> Value {
         "id": delivery.id, "tenant": delivery.tenant, "webhook": delivery.id.webhook, "event": delivery.event,
         "topic": delivery.topic, "state": delivery.state, "attempt_count": delivery.attempt_count,
         "created_at": delivery.created_at, "next_attempt_at": delivery.next_attempt_at,
+        "ordering_key": delivery.ordering_key,
         "last_status": last.and_then(|a| a.reply.as_ref()).map(|reply| reply.status),
         "last_failure": last.and_then(|a| a.failure),
     });

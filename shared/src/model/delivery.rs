@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{DeliveryId, EventId, KeptHeaders, ReplayId, TenantId, Topic};
+use super::{DeliveryId, EventId, KeptHeaders, OrderingKey, ReplayId, TenantId, Topic};
 
 /// Where a delivery stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -17,8 +17,10 @@ pub enum DeliveryState {
     Failed,
     /// Its webhook is paused, failing or disabled: kept, not sent.
     Parked,
-    /// Its webhook's owner gave it up while it was parked.
+    /// Its webhook's owner gave it up.
     Discarded,
+    /// Another in its line comes before it.
+    Waiting,
 }
 
 /// Why an attempt failed.
@@ -181,6 +183,9 @@ pub struct Delivery {
     /// When the next attempt is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<Timestamp>,
+    /// Of which of its webhook's lines it is; none: of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordering_key: Option<OrderingKey>,
 }
 
 /// What attempts may take up in one record: a `DynamoDB` item is at most 400 KB.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::Error as _};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{EventId, TenantId, Topic, WebhookId};
+use super::{EventId, OrderingKey, TenantId, Topic, WebhookId};
 use crate::error::Error;
 
 /// The longest payload that is accepted, in bytes of JSON.
@@ -151,9 +151,18 @@ pub struct Event {
     pub accepted_at: Timestamp,
     /// The webhooks that it goes to, as they stood when it was accepted.
     pub webhooks: Arc<[WebhookId]>,
+    /// What it has in common with events that are to arrive in their order.
+    pub ordering_key: Option<OrderingKey>,
+    /// Those of the webhooks that want that order. Nothing without a key.
+    pub ordered: Vec<WebhookId>,
 }
 
 impl Event {
+    /// The key of the line that its delivery to a webhook stands in; none: in none.
+    pub fn line_key(&self, webhook: WebhookId) -> Option<OrderingKey> {
+        self.ordering_key.clone().filter(|_| self.ordered.contains(&webhook))
+    }
+
     /// What it says to a dialect.
     pub fn payload_for(&self, dialect: &str) -> &Payload {
         self.payloads.get(dialect).unwrap_or(&self.payload)
@@ -164,6 +173,7 @@ impl Event {
         self.topic == other.topic
             && self.occurred_at == other.occurred_at
             && self.metadata == other.metadata
+            && self.ordering_key == other.ordering_key
             && self.payload.means(&other.payload)
             && self.payloads.keys().eq(other.payloads.keys())
             && self.payloads.values().zip(other.payloads.values()).all(|(a, b)| a.means(b))

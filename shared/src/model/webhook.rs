@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{
-    Auth, BadId, ClientCertificate, Limits, OwnRules, SigningSecret, TenantId, TopicPattern, WebhookId,
+    Auth, BadId, ClientCertificate, Limits, OnFailure, OwnRules, SigningSecret, TenantId, TopicPattern,
+    WebhookId,
 };
 use crate::{filter::Filter, guard};
 
@@ -219,6 +220,10 @@ pub struct Webhook {
     /// What its receiver may ask for in the TLS handshake. Sealed.
     #[serde(skip)]
     pub certificate: Option<ClientCertificate>,
+    /// Whether events with an ordering key come to it one after the other, and what becomes of the others when one
+    /// fails. For good: what was accepted stands in its line already, or does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordered: Option<OnFailure>,
     /// Whether it gets deliveries.
     #[serde(flatten)]
     pub state: State,

@@ -36,7 +36,7 @@ impl Tables {
         Claim::Taken(Box::new(kept.delivery.clone()))
     }
 
-    fn record(&mut self, delivery: &Delivery, expected: u32, due: Option<Timestamp>) -> bool {
+    pub(super) fn record(&mut self, delivery: &Delivery, expected: u32, due: Option<Timestamp>) -> bool {
         let kept = self.deliveries.get(&delivery.id);
         if kept.is_some_and(|kept| kept.delivery.attempt_count != expected) {
             return false;
@@ -172,6 +172,10 @@ impl Deliveries for SimStore {
         by: &Attempt,
     ) -> Result<(), Error> {
         self.acknowledge_parked(tenant, deliveries, by).await
+    }
+
+    async fn give_up(&self, tenant: &TenantId, id: DeliveryId, now: Timestamp) -> Result<bool, Error> {
+        self.give_up_one(tenant, id, now).await
     }
 
     async fn parked(&self, webhook: WebhookId, most: usize) -> Result<usize, Error> {

@@ -21,6 +21,11 @@ impl Tables {
         if let Some(kept) = self.events.get(&name) {
             return Accepted::Already(Box::new((**kept).clone()));
         }
+        for webhook in &event.ordered {
+            if let Some(key) = event.line_key(*webhook) {
+                self.lines.entry((*webhook, key)).or_default().insert(event.uid);
+            }
+        }
         self.events.insert(name, event.clone());
         self.in_order.push(event.clone());
         Accepted::New
@@ -36,6 +41,7 @@ impl Core {
         let accepted = self.tables.accept(event);
         if accepted == Accepted::New {
             self.see_to_matching(event);
+            self.lines_up(event);
             self.say(format!("new, for {} webhooks", event.webhooks.len()));
         } else {
             self.say("it is there already");

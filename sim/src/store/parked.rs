@@ -7,7 +7,7 @@ use postrider::{
     model::{Attempt, Delivery, DeliveryId, DeliveryState, TenantId, WebhookId},
 };
 
-use super::{SimStore, Tables};
+use super::{KeptDelivery, SimStore, Tables};
 use crate::{trace::About, world::Core};
 
 impl Tables {
@@ -24,7 +24,34 @@ impl Tables {
     }
 }
 
+impl KeptDelivery {
+    /// It is due no more, but to leave the line that it stands in.
+    fn give_up(&mut self) {
+        (self.delivery.state, self.delivery.next_attempt_at) = (DeliveryState::Discarded, None);
+        self.due = self.delivery.ordering_key.as_ref().map(|_| Timestamp::UNIX_EPOCH);
+        self.leased_until = None;
+    }
+}
+
 impl SimStore {
+    pub(super) async fn give_up_one(
+        &self,
+        tenant: &TenantId,
+        id: DeliveryId,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        let give_up = |core: &mut Core| {
+            let kept = core.tables.deliveries.get_mut(&id).filter(|kept| kept.delivery.tenant == *tenant);
+            let open = kept.filter(|kept| match kept.delivery.state {
+                DeliveryState::Delivered | DeliveryState::Discarded => false,
+                DeliveryState::Pending => kept.leased_until.is_none_or(|end| end <= now),
+                DeliveryState::Failed | DeliveryState::Parked | DeliveryState::Waiting => true,
+            });
+            Ok(open.map(KeptDelivery::give_up).is_some())
+        };
+        self.call("give_up", id.into(), give_up).await
+    }
+
     pub(super) async fn release_parked(
         &self,
         tenant: &TenantId,
@@ -59,7 +86,7 @@ impl SimStore {
             found.truncate(limit);
             for id in &found {
                 if let Some(kept) = core.tables.deliveries.get_mut(id) {
-                    kept.delivery.state = DeliveryState::Discarded;
+                    kept.give_up();
                 }
             }
             Ok(found.len())

@@ -45,6 +45,7 @@ impl Tables {
             self.tallies.remove(&id);
             self.healths.remove(&id);
             self.looks.remove(&id);
+            self.lines.retain(|(webhook, _), _| *webhook != id);
         }
         is_there
     }
@@ -54,7 +55,9 @@ impl Tables {
         self.tenants.get(tenant)?;
         let own = self.webhooks.values().filter(|webhook| webhook.tenant == *tenant);
         let found = own.filter(|webhook| webhook.topics.iter().any(|pattern| pattern.takes(topic)));
-        Some(Arc::new(found.map(|webhook| (webhook.id, webhook.filter.clone())).collect()))
+        Some(Arc::new(
+            found.map(|webhook| (webhook.id, webhook.filter.clone(), webhook.ordered.is_some())).collect(),
+        ))
     }
 }
 

@@ -98,7 +98,7 @@ verbs! { engine, kept;
     remove_key: "true" | "false" => engine.remove_key(&kept.tenant, &kept.key.id);
     pour: "true" | "true" => async {
         let bucket = Bucket { capacity: 100, leak: 1 };
-        engine.pour(&kept.key.id, bucket, now()).await.map(|poured| matches!(poured, Poured::In { .. }))
+        engine.pour(kept.key.id.as_str(), bucket, now()).await.map(|poured| matches!(poured, Poured::In { .. }))
     };
     put_topic: "()" | "()" => engine.put_topic(&kept.topic);
     remove_topic: "true" | "false" => engine.remove_topic(&kept.topic.topic);

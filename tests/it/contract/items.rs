@@ -95,7 +95,7 @@ async fn is_read(engine: &Engine, sealed: &Webhook) {
     let event = engine.event(&tenant, &"order:1".parse().unwrap()).await.unwrap().unwrap();
     assert_eq!(event.payload.as_bytes()[..], *br#"{ "price": 1.10 }"#);
     assert_eq!((event.occurred_at, event.webhooks.len()), (None, 1));
-    let listed = engine.deliveries(&tenant, webhook, &all()).await.unwrap().items;
+    let listed = engine.deliveries(&tenant, webhook, &Sought::default(), &all()).await.unwrap().items;
     let [delivery] = &listed[..] else { panic!("{listed:?}") };
     assert_eq!((delivery.probes, delivery.parked_at, delivery.attempts.len()), (0, None, 1));
     assert_eq!(engine.sequence(delivery.id).await.unwrap(), 7);

@@ -96,6 +96,7 @@ pub(crate) fn webhook(tenant: &TenantId, dialect: &str, topics: &[&str]) -> Webh
             serde_json::json!({ "schedule": [5, 300], "success": [200, "202-204"] }),
         )
         .unwrap(),
+        ordered: None,
         headers: vec![header("x-first", "a, b;c=\"d\""), header("x-second", "\t~ ")],
         limits: Limits { max_per_second: Rate::try_from(12.5).ok() },
         state: State::Disabled { reason: "the receiver answered 410 Gone".into() },
@@ -176,6 +177,8 @@ pub(crate) fn event_at(tenant: &TenantId, webhooks: &[WebhookId], at: Timestamp)
         occurred_at: Some(at - secs(60)),
         accepted_at: at,
         webhooks: Arc::from(webhooks),
+        ordering_key: None,
+        ordered: Vec::new(),
     }
 }
 

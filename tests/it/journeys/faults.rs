@@ -18,7 +18,7 @@ use postrider::{
     access::Principal,
     hint::Lane,
     model::{Delivery, DeliveryState, State, TargetUrl, TenantId, Webhook, WebhookId},
-    operation::{NewEvent, PageRequest},
+    operation::{NewEvent, PageRequest, Sought},
     ports::{Added, Clock, Deliveries, Policy, Ports, Webhooks},
     publish::publish,
 };
@@ -185,6 +185,7 @@ fn event(tenant: &TenantId, n: usize) -> NewEvent {
         payloads: postrider::model::Payloads::new(),
         metadata: postrider::model::Metadata::new(),
         occurred_at: None,
+        ordering_key: None,
     }
 }
 
@@ -217,7 +218,7 @@ async fn consume(ports: &Ports, engine: &Engine, lane: Lane, post: &Outbound, se
 }
 
 async fn all(well: &Engine, tenant: &TenantId, webhook: WebhookId) -> Vec<Delivery> {
-    well.deliveries(tenant, webhook, &PageRequest::all()).await.unwrap().items
+    well.deliveries(tenant, webhook, &Sought::default(), &PageRequest::all()).await.unwrap().items
 }
 
 async fn undelivered(well: &Engine, tenant: &TenantId, webhooks: &[WebhookId]) -> usize {

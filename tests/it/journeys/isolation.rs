@@ -94,6 +94,8 @@ fn walks(owner: &Tenant, key: &str, webhook: &str, delivery: &str, replay: &str)
         walk("GET /v1/webhooks/{id}/deliveries", format!("{webhook}/deliveries?{named}"), None, 403),
         walk("GET /v1/webhooks/{id}/stats", format!("{webhook}/stats"), None, 404),
         walk("GET /v1/webhooks/{id}/stats", format!("{webhook}/stats?{named}"), None, 403),
+        walk("DELETE /v1/deliveries/{id}", format!("/v1/deliveries/{delivery}"), None, 404),
+        walk("DELETE /v1/deliveries/{id}", format!("/v1/deliveries/{delivery}?{named}"), None, 403),
         walk("GET /v1/deliveries/{id}", format!("/v1/deliveries/{delivery}"), None, 404),
         walk("GET /v1/deliveries/{id}", format!("/v1/deliveries/{delivery}?{named}"), None, 403),
         walk("POST /v1/deliveries/{id}/retry", format!("/v1/deliveries/{delivery}/retry"), None, 404),
