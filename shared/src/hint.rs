@@ -288,6 +288,8 @@ mod tests {
                 occurred_at: None,
                 accepted_at: Timestamp::UNIX_EPOCH,
                 webhooks: Arc::from([webhook]),
+                ordering_key: None,
+                ordered: Vec::new(),
             };
             let fresh_at = fresh_at.map(|second| Timestamp::from_second(second).unwrap());
             let hint = Hint { attempt: numbers.2, fresh_at, released, ..Hint::again(&event, webhook) };

@@ -21,17 +21,22 @@ use crate::{
     filter::Filter,
     hint::Hint,
     model::{
-        Attempt, ClientCertificate, Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, Health,
-        KeyHash, KeyId, KeyRecord, Rate, Replay, ReplayId, State, Tally, Tenant, TenantId, TokenSource,
-        Topic, Webhook, WebhookId, Window,
+        Attempt, ClientCertificate, Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, KeyHash,
+        KeyId, KeyRecord, State, Tally, Tenant, TenantId, TokenSource, Topic, Webhook, WebhookId, Window,
     },
     operation::{Page, PageRequest, Sought},
     verdict::Exchange,
 };
 
 mod lines;
+mod receivers;
+mod replays;
 
-pub use self::lines::{Lines, Turn};
+pub use self::{
+    lines::{Lines, Turn},
+    receivers::{Healths, Limiting},
+    replays::Replays,
+};
 
 /// Everything that a handler works with.
 #[derive(Clone)]
@@ -211,42 +216,6 @@ pub trait Webhooks: Send + Sync {
     async fn grant(&self, tenant: &TenantId, credentials: &Credentials) -> Result<bool, Error>;
 }
 
-/// How receivers do. Nothing is kept of one that does well, and has for a while.
-#[async_trait]
-pub trait Healths: Send + Sync {
-    /// A receiver's health. An engine may answer from a cache of a few seconds.
-    async fn health(&self, tenant: &TenantId, webhook: WebhookId) -> Result<Health, Error>;
-    /// Counts a failure, and tells the health after it. Of failures at the same time, one whose answer got lost may be
-    /// counted twice.
-    async fn strain(&self, tenant: &TenantId, webhook: WebhookId, at: Timestamp) -> Result<Health, Error>;
-    /// Puts off the next try of a failing receiver; false: somebody else did since `from` was read.
-    async fn put_off(
-        &self,
-        tenant: &TenantId,
-        webhook: WebhookId,
-        from: Option<Timestamp>,
-        to: Timestamp,
-    ) -> Result<bool, Error>;
-    /// Forgets its failures, for it took something, but not that it is slow; false: there were none.
-    async fn relieve(&self, tenant: &TenantId, webhook: WebhookId) -> Result<bool, Error>;
-    /// Notes until when a receiver counts as slow, which is no failure.
-    async fn slow_down(&self, tenant: &TenantId, webhook: WebhookId, until: Timestamp) -> Result<(), Error>;
-}
-
-/// How much goes to webhooks whose owners bound it. Nothing of it need outlive a process that is the only one.
-#[async_trait]
-pub trait Limiting: Send + Sync {
-    /// Reserves the next free slot of a webhook, as [`Rate::reserve`] has it: no two get the same; none: it is too far away,
-    /// and none is taken.
-    async fn reserve(
-        &self,
-        tenant: &TenantId,
-        webhook: WebhookId,
-        rate: Rate,
-        now: Timestamp,
-    ) -> Result<Option<Timestamp>, Error>;
-}
-
 /// What came of accepting an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accepted {
@@ -396,26 +365,6 @@ pub trait Deliveries: Send + Sync {
     ) -> Result<Page<Delivery>, Error>;
     /// Up to `limit` attempts that are due; none of them is due again before `lease`.
     async fn due(&self, now: Timestamp, lease: Timestamp, limit: usize) -> Result<Vec<Hint>, Error>;
-}
-
-/// Replays, kept for 30 days.
-#[async_trait]
-pub trait Replays: Send + Sync {
-    /// Adds a replay, whose step is to be looked after at `due` should the message about it get lost.
-    async fn add_replay(&self, replay: &Replay, due: Timestamp) -> Result<(), Error>;
-    /// Finds a replay of the tenant.
-    async fn replay(&self, tenant: &TenantId, id: ReplayId) -> Result<Option<Replay>, Error>;
-    /// A tenant's replays, newest first.
-    async fn replays(&self, tenant: &TenantId, page: &PageRequest) -> Result<Page<Replay>, Error>;
-    /// Puts a replay in its place after one step more; false: somebody else made that step, or there is no such replay.
-    async fn advance_replay(&self, new: &Replay, due: Option<Timestamp>) -> Result<bool, Error>;
-    /// Up to `limit` replays whose step is due; none of them is again before `lease`.
-    async fn due_replays(
-        &self,
-        now: Timestamp,
-        lease: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<(TenantId, ReplayId)>, Error>;
 }
 
 /// A hint to queue.

@@ -134,7 +134,7 @@ impl Counting {
         *match delivery.state {
             DeliveryState::Delivered => &mut counts.delivered,
             DeliveryState::Failed => &mut counts.failed,
-            DeliveryState::Pending => &mut counts.pending,
+            DeliveryState::Pending | DeliveryState::Waiting => &mut counts.pending,
             DeliveryState::Parked => &mut counts.parked,
             DeliveryState::Discarded => &mut counts.discarded,
         } += 1;

@@ -12,6 +12,7 @@ use postrider::{
         Limits, OnFailure, OwnRules, Rate, Signature, State, Statuses, TenantId, Topic, TopicPattern, Wanted,
         Webhook, WebhookId,
     },
+    operation::{Asked, Change, Draft, Outcome, PageRequest, Selector, Sought},
     ports::Ports,
     replay, webhooks,
 };

@@ -308,6 +308,8 @@ mod tests {
             created_at: at,
             probes: 0,
             parked_at: None,
+            replay: None,
+            ordering_key: None,
             next_attempt_at: None,
         };
         let phases = Phases {

@@ -60,8 +60,8 @@ impl Wanted {
     /// Whether it takes a delivery that stands so.
     pub fn takes(self, state: DeliveryState) -> bool {
         match state {
-            // The one is on its way, and the other waits for its webhook: both go out by themselves.
-            DeliveryState::Pending | DeliveryState::Parked => false,
+            // On their way, or waiting for their webhook or their turn: they go out by themselves.
+            DeliveryState::Pending | DeliveryState::Parked | DeliveryState::Waiting => false,
             DeliveryState::Delivered => matches!(self, Self::Delivered | Self::Any),
             DeliveryState::Failed => self != Self::Delivered,
             DeliveryState::Discarded => matches!(self, Self::Missing | Self::Any),
@@ -148,7 +148,7 @@ impl Counts {
             DeliveryState::Delivered => &mut self.delivered,
             DeliveryState::Failed | DeliveryState::Discarded => &mut self.failed,
             DeliveryState::Parked => &mut self.parked,
-            DeliveryState::Pending => &mut self.pending,
+            DeliveryState::Pending | DeliveryState::Waiting => &mut self.pending,
         } += 1;
     }
 }

@@ -72,9 +72,11 @@ struct Sluggish;
 #[async_trait::async_trait]
 impl Post for Sluggish {
     async fn post(&self, _: Outgoing) -> Exchange {
-        let reply = Reply { status: 200, body: String::new(), truncated: false };
+        let (headers, sent) = (HeaderMap::new(), HeaderMap::new());
+        let reply =
+            Reply { status: 200, body: String::new(), truncated: false, headers: KeptHeaders::default() };
         let phases = Phases { total_us: 2_000_000, ..Phases::default() };
-        Exchange { phases, address: None, result: Ok(Answer { reply, retry_after: None }) }
+        Exchange { phases, address: None, sent, result: Ok(Answer { reply, headers }) }
     }
 }
 

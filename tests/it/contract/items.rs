@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::{Client, primitives::Blob, types::AttributeValue};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use postrider::{
     model::{DeliveryState, State, TenantId, Webhook, WebhookId},
+    operation::Sought,
     ports::{Deliveries, Events, Healths, Keys, Webhooks},
 };
 use postrider_aws::Engine;

@@ -1,6 +1,8 @@
 //! Parked deliveries that their receiver fetches.
 
-use postrider::model::{Attempt, Delivery, DeliveryId, DeliveryState, Phases, TenantId, WebhookId};
+use postrider::model::{
+    Attempt, Delivery, DeliveryId, DeliveryState, KeptHeaders, Phases, TenantId, WebhookId,
+};
 use postrider_tests::poll;
 
 use super::{
@@ -30,7 +32,16 @@ async fn park(world: &World, tenant: &TenantId, webhook: WebhookId, moments: &[i
 
 fn receipt() -> Attempt {
     let phases = Phases::default();
-    Attempt { number: 1, at: now(), phases, address: None, failure: None, detail: None, reply: None }
+    Attempt {
+        number: 1,
+        at: now(),
+        phases,
+        address: None,
+        sent_headers: KeptHeaders::default(),
+        failure: None,
+        detail: None,
+        reply: None,
+    }
 }
 
 /// What waits, once the index tells of `count`: it may be a moment behind.
