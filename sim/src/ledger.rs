@@ -77,7 +77,7 @@ pub struct Ledger {
     settled: BTreeMap<DeliveryId, i64>,
     /// Deliveries that were parked and released, or taken up again.
     pub released: BTreeSet<DeliveryId>,
-    /// Deliveries that somebody gave up, or tried to.
+    /// Deliveries that somebody gave up, or tried to, or asked for again when they had left their line: nobody waits for them.
     pub given_up: BTreeSet<DeliveryId>,
     /// Deliveries that waited for their turn.
     pub waited: BTreeSet<DeliveryId>,
@@ -103,9 +103,12 @@ impl Ledger {
         self.arrivals.entry(delivery).or_default().push(arrival);
     }
 
-    /// A delivery is taken up again: it comes neither by its schedule, nor late.
-    pub fn is_reopened(&mut self, delivery: DeliveryId) {
+    /// A delivery is taken up again: it comes neither by its schedule, nor late; and in no order, if it had left its line.
+    pub fn is_reopened(&mut self, delivery: DeliveryId, had_left: bool) {
         self.released.insert(delivery);
+        if had_left {
+            self.given_up.insert(delivery);
+        }
         self.settled.remove(&delivery);
     }
 

@@ -16,6 +16,7 @@ use crate::{
     Engine,
     fault::{fault, odd},
     item::{Read, micros, number},
+    mark::Mark,
 };
 
 /// How often a slot that somebody else took is tried for again.
@@ -33,10 +34,14 @@ impl Limiting for Engine {
         let (first, interval) = (rate.first(now), rate.interval());
         for _ in 0..TRIES {
             // Of a webhook that is busy, the slot after the last.
+            let mark = Mark::new();
             let next = self
                 .health_update(tenant, webhook)
-                .update_expression("SET free_at = free_at + :interval")
-                .condition_expression("free_at BETWEEN :first AND :last")
+                .update_expression("SET mark = :mark, free_at = free_at + :interval")
+                .condition_expression(
+                    "free_at BETWEEN :first AND :last AND (attribute_not_exists(mark) OR mark <> :mark)",
+                )
+                .expression_attribute_values(":mark", mark.value())
                 .expression_attribute_values(":interval", number(interval.as_micros()))
                 .expression_attribute_values(":first", micros(first))
                 .expression_attribute_values(":last", micros(rate.last(now)))
@@ -52,19 +57,30 @@ impl Limiting for Engine {
                     _ => return Err(fault("reserving a slot")(error)),
                 },
             };
-            if refused.unwrap_or_default().maybe_time("free_at")?.is_some_and(|free_at| free_at > first) {
+            let refused = refused.unwrap_or_default();
+            if mark.is_on(&refused) {
+                return Ok(Some(refused.time("free_at")? - interval));
+            }
+            if refused.maybe_time("free_at")?.is_some_and(|free_at| free_at > first) {
                 return Ok(None);
             }
             // Of one that was idle, the first.
             let begin = self
                 .health_update(tenant, webhook)
-                .update_expression("SET free_at = :next")
+                .update_expression("SET mark = :mark, free_at = :next")
                 .condition_expression("attribute_not_exists(free_at) OR free_at < :first")
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                .expression_attribute_values(":mark", mark.value())
                 .expression_attribute_values(":first", micros(first))
                 .expression_attribute_values(":next", micros(first + interval));
             match begin.send().await {
                 Ok(_) => return Ok(Some(first)),
                 Err(error) => match error.as_service_error() {
+                    Some(UpdateItemError::ConditionalCheckFailedException(refused))
+                        if refused.item().is_some_and(|kept| mark.is_on(kept)) =>
+                    {
+                        return Ok(Some(first));
+                    }
                     Some(UpdateItemError::ConditionalCheckFailedException(_)) => {}
                     _ => return Err(fault("reserving a slot")(error)),
                 },

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{
     operation::update_item::UpdateItemError,
-    types::{ConditionCheck, Put, ReturnValue, TransactWriteItem},
+    types::{ConditionCheck, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem},
 };
 use jiff::Timestamp;
 use postrider::{
@@ -20,6 +20,7 @@ use crate::{
     events,
     fault::{fault, odd},
     item::{Item, KEPT, Read, expiry, key, micros, number, text},
+    mark::Mark,
     subscriptions::Unmet,
 };
 
@@ -68,13 +69,16 @@ impl Engine {
     /// Makes a delivery that waits pending; none: it does not wait.
     async fn wake(&self, line: &Line, event: Uuid, due: Timestamp) -> Result<Option<Hint>, Error> {
         let id = DeliveryId { webhook: line.webhook, event };
+        let mark = Mark::new();
         let update = self
             .0
             .db
             .update_item()
             .table_name(&self.0.settings.deliveries_table)
             .set_key(Some(delivery_key(id)))
-            .update_expression("SET #state = :pending, due_shard = :shard, due_at = :due REMOVE leased_until")
+            .update_expression(
+                "SET mark = :mark, #state = :pending, due_shard = :shard, due_at = :due REMOVE leased_until",
+            )
             .condition_expression("#state = :waiting AND #tenant = :tenant")
             .expression_attribute_names("#state", "state")
             .expression_attribute_names("#tenant", "tenant")
@@ -83,17 +87,19 @@ impl Engine {
             .expression_attribute_values(":tenant", text(line.tenant.as_str()))
             .expression_attribute_values(":shard", text(due_shard(id)))
             .expression_attribute_values(":due", number(due.as_millisecond()))
-            .return_values(ReturnValue::AllNew);
-        match update.send().await {
-            Ok(done) => {
-                let item = done.attributes.ok_or_else(|| odd("answer"))?;
-                Ok(Some(Hint::next(&delivery(&item)?)))
-            }
+            .expression_attribute_values(":mark", mark.value())
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let woken = match update.send().await {
+            Ok(done) => Some(done.attributes.ok_or_else(|| odd("answer"))?),
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
-                _ => Err(fault("waking who waits")(error)),
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    failed.item().filter(|kept| mark.is_on(kept)).cloned()
+                }
+                _ => return Err(fault("waking who waits")(error)),
             },
-        }
+        };
+        woken.map(|item| Ok(Hint::next(&delivery(&item)?))).transpose()
     }
 
     /// Takes a settled delivery out of the index of what is due.
@@ -138,14 +144,17 @@ impl Engine {
         } else {
             ("", ", due_shard, due_at")
         };
+        let mark = Mark::new();
         let mut update = self
             .0
             .db
             .update_item()
             .table_name(table)
             .set_key(Some(delivery_key(id)))
+            .expression_attribute_values(":mark", mark.value())
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .update_expression(format!(
-                "SET #state = :discarded{set} REMOVE next_attempt_at, leased_until{gone}"
+                "SET mark = :mark, #state = :discarded{set} REMOVE next_attempt_at, leased_until{gone}"
             ))
             .condition_expression(
                 "#tenant = :tenant AND (#state IN (:parked, :waiting, :failed) OR (#state = :pending \
@@ -173,7 +182,9 @@ impl Engine {
         match update.send().await {
             Ok(_) => Ok(true),
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    Ok(failed.item().is_some_and(|kept| mark.is_on(kept)))
+                }
                 _ => Err(fault("giving a delivery up")(error)),
             },
         }

@@ -30,7 +30,9 @@ impl SimStore {
         let reopen = |core: &mut Core| {
             let reopened = core.tables.reopen(kept, again, now, due);
             if reopened {
-                core.ledger.is_reopened(kept.id);
+                let webhook = core.tables.webhooks.get(&(kept.tenant.clone(), kept.id.webhook));
+                let policy = webhook.and_then(|webhook| webhook.ordered);
+                core.ledger.is_reopened(kept.id, policy.is_some_and(|policy| policy.lets_go(kept.state)));
             }
             core.say(format!("{:?} after {}: {reopened}", kept.state, kept.attempt_count));
             Ok(reopened)

@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use postrider::{
     access::Principal,
     hint::Lane,
-    model::{Delivery, DeliveryState, State, TargetUrl, TenantId, Webhook, WebhookId},
+    model::{Delivery, DeliveryState, Limits, OwnRules, State, TargetUrl, TenantId, Webhook, WebhookId},
     operation::{NewEvent, PageRequest, Sought},
     ports::{Added, Clock, Deliveries, Policy, Ports, Webhooks},
     publish::publish,
@@ -95,8 +95,10 @@ async fn with_one_of_five_calls_gone_wrong_nothing_is_lost() {
     let mut webhooks = Vec::new();
     for (dialect, path) in [("v1", "/well"), ("shipstream", "/counted"), ("v1", "/unwell")] {
         let url = TargetUrl::parse(&receiver.url(path), true).unwrap();
-        let made =
-            Webhook { url: Some(url), state: State::Active, ..webhook(&tenant, dialect, &["order.created"]) };
+        let sample = webhook(&tenant, dialect, &["order.created"]);
+        let (limits, rules) = (Limits::default(), OwnRules::default());
+        let plain = Webhook { limits, rules, auth: None, certificate: None, ..sample };
+        let made = Webhook { url: Some(url), state: State::Active, ..plain };
         let Added::Webhook(added) = well.add_webhook(&made, false, 10).await.unwrap() else { panic!() };
         webhooks.push(added.id);
     }

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use postrider::{
-    model::Failure::{self, Protocol, Timeout, Tls},
+    model::Failure::{self, Protocol, Timeout, Tls, TooLarge},
     ports::{Outgoing, Post},
     verdict::Exchange,
 };
@@ -81,9 +81,9 @@ async fn nothing_that_a_receiver_says_goes_on_for_ever() {
     let scripts = [
         ("a head that drips", script(OK, "x", 20, Timeout)),
         ("a header that drips", script("HTTP/1.1 200 OK\r\nx: ", "x", 20, Timeout)),
-        ("headers without end", script(OK, "x-a: b\r\n", 0, Protocol)),
-        ("a header without end", script("HTTP/1.1 200 OK\r\nx: ", "xxxxxxxxxxxxxxxx", 0, Protocol)),
-        ("a status line without end", script("HTTP/1.1 200 ", "xxxxxxxxxxxxxxxx", 0, Protocol)),
+        ("headers without end", script(OK, "x-a: b\r\n", 0, TooLarge)),
+        ("a header without end", script("HTTP/1.1 200 OK\r\nx: ", "xxxxxxxxxxxxxxxx", 0, TooLarge)),
+        ("a status line without end", script("HTTP/1.1 200 ", "xxxxxxxxxxxxxxxx", 0, TooLarge)),
         ("interim answers that drip", script("", "HTTP/1.1 103 Early Hints\r\n\r\n", 20, Timeout)),
         ("a body that drips", script("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", "x", 20, Timeout)),
         (
