@@ -17,6 +17,11 @@ async fn each_slot_is_given_once(world: &World) {
     let given = (0..4).map(|_| store.reserve(&tenant, webhook, rate, at));
     let mut slots = try_join_all(given).await.unwrap();
     slots.sort_unstable();
+    if world.loses_answers() {
+        // A slot whose taker did not hear of it is nobody's.
+        assert!(slots.is_sorted_by(|a, b| a.zip(*b).is_some_and(|(a, b)| b >= a + secs(10))), "{slots:?}");
+        return;
+    }
     assert_eq!(slots, (0..4).map(|n| Some(at + secs(n * 10))).collect::<Vec<_>>());
     for n in 4..=6 {
         assert_eq!(store.reserve(&tenant, webhook, rate, at).await.unwrap(), Some(at + secs(n * 10)));
