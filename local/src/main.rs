@@ -87,8 +87,13 @@ async fn run(args: Args) -> Result<(), Failed> {
     let tasks = TaskTracker::new();
     let inspector = Arc::new(Inspector::default());
     let metrics = metrics::Metrics::start().map_err(|error| Failed::Usage(error.to_string()))?;
-    let (routes, served) = (template.routes, ports.clone());
-    let server = http::Server { routes, ports: served, post: post.clone(), inspector, metrics };
+    let server = http::Server {
+        routes: template.routes,
+        ports: ports.clone(),
+        post: post.clone(),
+        inspector,
+        metrics,
+    };
     tasks.spawn(http::serve(listener, server, stop.clone()));
     for (source, queue, room) in [(fast, template.fast, pump::FAST), (slow, template.slow, pump::SLOW)] {
         let (ports, post, stop) = (ports.clone(), post.clone(), stop.clone());

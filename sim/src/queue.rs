@@ -118,10 +118,10 @@ impl Core {
         let delay = i64::try_from(delay.min(MAX_DELAY).as_micros()).unwrap_or_default();
         let faults = &self.faults;
         let rate = |rate| if faults.is_calm { 0 } else { rate };
-        let (lost, doubled, late) = (rate(faults.lost), rate(faults.doubled), rate(faults.late));
+        let (lost, doubled, held_up) = (rate(faults.lost), rate(faults.doubled), rate(faults.late));
         let copies = if self.chance.in_1000(lost) { 0 } else { 1 + u8::from(self.chance.in_1000(doubled)) };
         for _ in 0..copies {
-            let more = if self.chance.in_1000(late) { self.chance.between(0, 4 * MINUTE) } else { 0 };
+            let more = if self.chance.in_1000(held_up) { self.chance.between(0, 4 * MINUTE) } else { 0 };
             let (about, visible_at) = (about.clone(), self.now + delay + more);
             self.messages.put(Message { lane, body: body.to_owned(), about, visible_at, received: 0 });
         }

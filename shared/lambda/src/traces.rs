@@ -1,13 +1,15 @@
 //! Traces: spans sent to an OpenTelemetry collector by OTLP, if `OTEL_EXPORTER_OTLP_ENDPOINT` (the variable of its
 //! specification) says where one is.
 
+#[cfg(feature = "otlp")]
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::{Layer, Registry};
 
 /// Spans on their way to a collector.
 #[derive(Debug, Default)]
 pub struct Traces {
     #[cfg(feature = "otlp")]
-    provider: Option<opentelemetry_sdk::trace::SdkTracerProvider>,
+    provider: Option<SdkTracerProvider>,
 }
 
 type Spans = Option<Box<dyn Layer<Registry> + Send + Sync>>;
@@ -29,10 +31,6 @@ impl Traces {
         use tracing::level_filters::LevelFilter;
         use tracing_subscriber::filter::Targets;
 
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the exporter itself reads the rest of its variables there"
-        )]
         let is_wanted = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
             .iter()
             .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
@@ -48,10 +46,8 @@ impl Traces {
             }
         };
         let resource = opentelemetry_sdk::Resource::builder().with_service_name("postrider").build();
-        let provider = opentelemetry_sdk::trace::SdkTracerProvider::builder()
-            .with_resource(resource)
-            .with_batch_exporter(exporter)
-            .build();
+        let provider =
+            SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(exporter).build();
         // Our own spans alone: those of the exporter's client would make more of themselves.
         let ours = Targets::new().with_target("postrider", LevelFilter::INFO);
         let spans =
@@ -61,7 +57,7 @@ impl Traces {
 
     /// Sends what has gathered.
     pub fn flush(&self) {
-        if let Some(Err(error)) = self.provider.as_ref().map(|provider| provider.force_flush()) {
+        if let Some(Err(error)) = self.provider.as_ref().map(SdkTracerProvider::force_flush) {
             tracing::warn!(%error, "traces were not sent");
         }
     }

@@ -27,6 +27,7 @@ on_every_engine!(
     failures_at_once_are_all_counted,
     of_many_that_would_try_one_does,
     what_recovered_is_as_good_as_new,
+    what_recovered_is_found_with_all_that_a_delivery_needs,
     a_slow_receiver_is_none_that_fails,
     what_goes_to_a_slow_receiver_goes_by_the_slow_lane,
     a_removed_webhook_has_no_health,
@@ -190,6 +191,17 @@ async fn a_removed_webhook_has_no_health(world: &World) {
     store.strain(&tenant, webhook.id, now()).await.unwrap();
     assert!(store.remove_webhook(&tenant, webhook.id).await.unwrap());
     assert_eq!(world.next_process().store.health(&tenant, webhook.id).await.unwrap(), Health::default());
+}
+
+async fn what_recovered_is_found_with_all_that_a_delivery_needs(world: &World) {
+    let store = &*world.store;
+    let tenant = kept_tenant(store).await;
+    let sample = webhook(&tenant, V1, &["order.created"]);
+    let kept = added(store.add_webhook(&sample, false, MANY).await.unwrap());
+    store.strain(&tenant, kept.id, now()).await.unwrap();
+    assert!(store.relieve(&tenant, kept.id).await.unwrap());
+    let target = store.target(&tenant, kept.id).await.unwrap().unwrap();
+    assert_eq!((&target.webhook, &target.credentials), (&kept, &None));
 }
 
 async fn a_slow_receiver_is_none_that_fails(world: &World) {

@@ -84,7 +84,7 @@ impl Inbox {
         match self {
             Self::Embedded(engine) => {
                 let found = engine.receive(lane, max, PATIENCE, Timestamp::now).await.unwrap();
-                found.into_iter().map(|m| (Token::Numbered(m.id), m.body.to_string(), m.received)).collect()
+                found.into_iter().map(|m| (Token::Numbered(m.id), m.body, m.received)).collect()
             }
             Self::Aws { engine, .. } => {
                 let found = engine.receive(lane, max, PATIENCE).await.unwrap();

@@ -108,7 +108,7 @@ impl Service<'_> {
             Inbox::Embedded(engine) => {
                 let found = engine.receive(lane, 10, soon, jiff::Timestamp::now).await.unwrap();
                 engine.delete(lane, found.iter().map(|message| message.id).collect()).await.unwrap();
-                found.into_iter().map(|message| message.body.to_string()).collect()
+                found.into_iter().map(|message| message.body).collect()
             }
             Inbox::Aws { engine, .. } => {
                 let found = engine.receive(lane, 10, soon).await.unwrap();
