@@ -15,7 +15,7 @@ use crate::{
     item::{Item, Read, number, text},
 };
 
-/// Keys of one `BatchGetItem` at most.
+/// Entries of the index that are read at once.
 const BATCH: usize = 100;
 
 impl Engine {
@@ -55,22 +55,12 @@ impl Engine {
         let key = |item: &Item| {
             Ok(delivery_key(DeliveryId { webhook: item.parsed("pk")?, event: item.parsed("sk")? }))
         };
-        let mut left = page.iter().map(key).collect::<Result<Vec<_>, Error>>()?;
+        let keys = page.iter().map(key).collect::<Result<Vec<_>, Error>>()?;
         let table = &self.0.settings.deliveries_table;
-        let mut found = Vec::with_capacity(left.len());
-        while !left.is_empty() {
-            let keys = KeysAndAttributes::builder().set_keys(Some(left)).consistent_read(true);
-            let keys = keys.build().map_err(|_| odd("keys"))?;
-            let read = self.0.db.batch_get_item().request_items(table, keys).send().await;
-            let read = read.map_err(fault("reading what is parked"))?;
-            for item in read.responses.unwrap_or_default().remove(table).unwrap_or_default() {
-                if !item.is_expired() {
-                    found.push(delivery(&item)?);
-                }
-            }
-            left =
-                read.unprocessed_keys.unwrap_or_default().remove(table).map(|k| k.keys).unwrap_or_default();
-        }
+        let consistently = KeysAndAttributes::builder().consistent_read(true);
+        let read = self.read_all(table, keys, consistently, "reading what is parked").await?;
+        let kept = read.iter().filter(|item| !item.is_expired());
+        let mut found = kept.map(delivery).collect::<Result<Vec<_>, _>>()?;
         found.retain(|one| one.state == DeliveryState::Parked && one.tenant == *tenant);
         found.sort_by_key(|one| (one.parked_at, one.id.event));
         Ok(found)
