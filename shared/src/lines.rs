@@ -34,6 +34,8 @@ pub(crate) async fn waits(ports: &Ports, delivery: &Delivery, hint: &Hint) -> Re
                 return Ok(true);
             }
             Turn::Moved => {}
+            // It was given up, and somebody asked for it again.
+            Turn::Apart => return Ok(false),
             Turn::Lost => return Ok(true),
         }
     }

@@ -221,17 +221,20 @@ impl Lines for Engine {
             .set_item(Some(deliveries::item(delivery, None)?))
             .condition_expression("attribute_not_exists(pk) OR attempt_count = :had")
             .expression_attribute_values(":had", number(had));
-        let stands = ConditionCheck::builder()
-            .table_name(table)
-            .set_key(Some(entry(line, before)))
-            .condition_expression("attribute_exists(pk)");
+        let stands = |event| {
+            let check = ConditionCheck::builder().table_name(table).set_key(Some(entry(line, event)));
+            let check = check.condition_expression("attribute_exists(pk)").build();
+            check.map(|check| TransactWriteItem::builder().condition_check(check).build())
+        };
         let writes = vec![
             TransactWriteItem::builder().put(put.build().map_err(|_| odd("put"))?).build(),
-            TransactWriteItem::builder().condition_check(stands.build().map_err(|_| odd("check"))?).build(),
+            stands(before).map_err(|_| odd("check"))?,
+            stands(delivery.id.event).map_err(|_| odd("check"))?,
         ];
         Ok(match self.transact(writes, "waiting in a line").await? {
             Ok(()) => Turn::Waits,
             Err(Unmet(at)) if at.contains(&0) => Turn::Lost,
+            Err(Unmet(at)) if at.contains(&2) => Turn::Apart,
             Err(_) => Turn::Moved,
         })
     }

@@ -45,9 +45,12 @@ fn wait_behind(
     line: &Line,
     before: Uuid,
 ) -> rusqlite::Result<Turn> {
-    let sql = "SELECT 1 FROM lines WHERE webhook = ? AND key = ? AND event = ?";
-    let wanted = params![line.webhook.0.as_bytes(), line.key.as_str(), before.as_bytes()];
-    if !db.prepare_cached(sql)?.exists(wanted)? {
+    let mut stands = db.prepare_cached("SELECT 1 FROM lines WHERE webhook = ? AND key = ? AND event = ?")?;
+    let (webhook, key) = (line.webhook.0.as_bytes(), line.key.as_str());
+    if !stands.exists(params![webhook, key, delivery.id.event.as_bytes()])? {
+        return Ok(Turn::Apart);
+    }
+    if !stands.exists(params![webhook, key, before.as_bytes()])? {
         return Ok(Turn::Moved);
     }
     let attempts = serde_json::to_vec(&delivery.attempts).map_err(|error| rows::odd(0, error))?;

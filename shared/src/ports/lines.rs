@@ -17,6 +17,8 @@ pub enum Turn {
     Waits,
     /// The one before it has left the line.
     Moved,
+    /// It does not stand in the line any more: nobody would wake it.
+    Apart,
     /// Its record is not as it was: somebody else sees to it.
     Lost,
 }
@@ -27,7 +29,7 @@ pub enum Turn {
 pub trait Lines: Send + Sync {
     /// The number of the first event in a line.
     async fn first(&self, line: &Line) -> Result<Option<Uuid>, Error>;
-    /// Keeps a delivery that waits, of which `had` attempts were on record, if the event `before` it still stands in the
+    /// Keeps a delivery that waits, of which `had` attempts were on record, if it and the event `before` it still stand in the
     /// line: in one step, so that whoever takes that one out finds this one waiting.
     async fn wait_behind(
         &self,

@@ -61,7 +61,10 @@ impl Lines for SimStore {
     ) -> Result<Turn, Error> {
         let wait = |core: &mut Core| {
             let stands = core.tables.lines.get(&(line.webhook, line.key.clone()));
-            let turn = if !stands.is_some_and(|events| events.contains(&before)) {
+            let stands = |event| stands.is_some_and(|events| events.contains(event));
+            let turn = if !stands(&delivery.id.event) {
+                Turn::Apart
+            } else if !stands(&before) {
                 Turn::Moved
             } else if core.tables.record(delivery, had, None) {
                 core.was_recorded(delivery);

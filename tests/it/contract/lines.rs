@@ -24,6 +24,7 @@ on_every_engine!(
     what_is_accepted_again_stands_there_once,
     who_waits_is_woken_by_whoever_leaves,
     nobody_waits_behind_one_that_has_left,
+    who_has_left_does_not_wait,
     who_has_left_is_due_no_more,
     a_delivery_that_is_given_up_leaves_its_line,
     what_is_delivered_or_being_attempted_is_not_given_up,
@@ -175,6 +176,15 @@ async fn nobody_waits_behind_one_that_has_left(world: &World) {
     assert_eq!(world.store.delivery(&tenant, y.id).await.unwrap(), Some(late));
 }
 
+async fn who_has_left_does_not_wait(world: &World) {
+    let (tenant, a) = (tenant_id(), some_webhook());
+    let [x, y, _] = three(world, &tenant, a).await;
+    let (mine, start) = (line(&tenant, a, "1001"), now());
+    assert_eq!(world.store.advance(&mine, Some(y.id.event), start).await.unwrap(), None);
+    assert_eq!(world.store.wait_behind(&waiting(&y), 0, &mine, x.id.event).await.unwrap(), Turn::Apart);
+    assert_eq!(world.store.delivery(&tenant, y.id).await.unwrap(), None, "nobody would wake it");
+}
+
 async fn who_has_left_is_due_no_more(world: &World) {
     let (tenant, a) = (tenant_id(), some_webhook());
     let [x, y, _] = three(world, &tenant, a).await;
@@ -263,10 +273,8 @@ async fn nobody_moves_anothers_line(world: &World) {
     let [x, y, _] = three(world, &tenant, a).await;
     let (mine, start) = (line(&tenant, a, "1001"), now());
     assert_eq!(world.store.wait_behind(&waiting(&y), 0, &mine, x.id.event).await.unwrap(), Turn::Waits);
-    world.store.advance(&mine, Some(x.id.event), start).await.unwrap();
-    assert_eq!(world.store.wait_behind(&waiting(&y), 0, &mine, y.id.event).await.unwrap(), Turn::Waits);
     let theirs = line(&tenant_id(), a, "1001");
-    assert_eq!(world.store.advance(&theirs, None, start).await.unwrap(), None);
+    assert_eq!(world.store.advance(&theirs, Some(x.id.event), start).await.unwrap(), None);
     assert_eq!(world.store.delivery(&tenant, y.id).await.unwrap(), Some(waiting(&y)));
 }
 
