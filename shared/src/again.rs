@@ -57,9 +57,8 @@ fn is_on_its_way(kept: &Delivery, now: Timestamp) -> bool {
 
 /// A delivery that is to be attempted again, `at` that time.
 pub(crate) fn reopened(kept: &Delivery, at: Timestamp) -> Delivery {
-    // What was parked has its next attempt still before it.
-    let counts =
-        matches!(kept.state, DeliveryState::Parked | DeliveryState::Discarded) || kept.attempt_count == 0;
+    // What was parked has its next attempt still before it; what was given up may have failed before.
+    let counts = kept.state == DeliveryState::Parked || kept.attempt_count == 0;
     // Stores keep microseconds, and what is put is compared with what is there.
     let at = Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at);
     Delivery {
