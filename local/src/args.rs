@@ -1,6 +1,6 @@
 //! Flags, each also an environment variable.
 
-use std::path::PathBuf;
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
 use postrider::model::TenantId;
@@ -33,6 +33,10 @@ pub(crate) struct Args {
     #[arg(long, env = "POSTRIDER_ALLOW_PRIVATE_TARGETS", value_name = "BOOL", num_args = 0..=1,
           default_missing_value = "true")]
     pub(crate) allow_private_targets: Option<bool>,
+    /// Deliveries under way to one host name at once, whosever they are; the default is 256, or any number where private
+    /// addresses may be reached
+    #[arg(long, env = "POSTRIDER_MAX_PER_HOST", value_name = "COUNT")]
+    pub(crate) max_per_host: Option<NonZeroUsize>,
     /// A name that resolves as told, as in shop.test=127.0.0.1; may be given several times
     #[arg(long, env = "POSTRIDER_RESOLVE", value_name = "NAME=ADDRESS", value_delimiter = ',')]
     pub(crate) resolve: Vec<LocalName>,

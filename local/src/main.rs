@@ -13,7 +13,7 @@ mod pump;
 mod schedule;
 mod template;
 
-use std::{process::ExitCode, sync::Arc};
+use std::{num::NonZeroUsize, process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use postrider_outbound::Outbound;
@@ -26,6 +26,9 @@ use self::{args::Args, engine::Running, inspect::Inspector, template::Template};
 /// time than this one; mimalloc as little, but 85 MiB for 65.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Deliveries under way to one host name at once.
+const PER_HOST: usize = 256;
 
 /// Why the runner did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +82,8 @@ async fn run(args: Args) -> Result<(), Failed> {
         allow_private,
         local_names: args.resolve.clone(),
         authorities: args.trust.clone().unwrap_or_default(),
+        // Where private addresses may be reached, many receivers are one machine's own.
+        per_host: args.max_per_host.or_else(|| NonZeroUsize::new(PER_HOST).filter(|_| !allow_private)),
     };
     let post = Arc::new(Outbound::new(outbound)?);
     first_run::greet(&args, &ports, here, allow_private, is_new).await?;

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,13 +15,12 @@ use crate::{
     hint::{Hint, Lane},
     in_force::InForce,
     lines,
-    model::{
-        Attempt, BREAKER, Delivery, DeliveryState, Event, Failure, Health, KeptHeaders, Rate, State, Tally,
-    },
+    model::{Attempt, BREAKER, Delivery, DeliveryState, Event, Failure, Health, KeptHeaders, State, Tally},
     parked,
-    ports::{Claim, MAX_DELAY, Outgoing, Ports, Post, Sending, Target},
+    ports::{Claim, MAX_DELAY, Outgoing, Place, Ports, Post, Sending, Target},
     publish::AGAIN_AFTER,
     retry, signing, telemetry,
+    turn::{self, Turn},
     verdict::{Answer, Broken, Exchange, Verdict, judge},
     webhooks,
 };
@@ -71,21 +71,21 @@ pub async fn deliver(
 
     let now = ports.clock.now();
     if hint.lane() == Lane::Fast && health.is_slow(now) {
-        return forward(ports, hint.clone(), Duration::ZERO, event).await;
-    }
-    let pace = match &target {
-        Some(target) => pace(ports, hint, target, &health, now).await?,
-        None => Pace::Go,
-    };
-    if let Pace::At(slot) = pace {
-        // The first to wait sees to it that what is parked meanwhile goes on after it.
+        // What is parked for want of room goes on after it.
         let released = hint.released.or(Some(parked::STEADY));
-        let wait = Duration::try_from(slot.duration_since(now)).unwrap_or_default();
-        return forward(ports, Hint { slot: Some(slot), released, ..hint.clone() }, wait, event).await;
+        return forward(ports, Hint { released, ..hint.clone() }, Duration::ZERO, event).await;
+    }
+    let turn = match &target {
+        Some(target) => turn::judge(ports, post, hint, target, &health, now).await?,
+        None => Turn::Go(None),
+    };
+    if let Turn::Later(hint, delay) = turn {
+        return forward(ports, *hint, delay, event).await;
     }
     let blank = hint.blank(&event);
-    // In a line two at once would be two too many, so each is claimed.
-    let delivery = if blank.ordering_key.is_none() && is_first_hand(hint, received, now) {
+    let most = target.as_ref().and_then(|target| target.webhook.limits.max_in_flight);
+    // In a line two at once would be two too many, and where places are counted a doubled one may be, so each is claimed.
+    let delivery = if blank.ordering_key.is_none() && most.is_none() && is_first_hand(hint, received, now) {
         blank
     } else {
         match ports.store.claim(&blank, hint.attempt, now, now + LEASE).await? {
@@ -108,7 +108,7 @@ pub async fn deliver(
     if admission == Admission::Wait {
         return park(ports, delivery, now).await;
     }
-    if pace == Pace::Full {
+    if matches!(turn, Turn::Full) {
         // Before it is parked: whatever goes out, or a sweep, sees to it from then on.
         parked::note(ports, &hint.tenant, target.webhook.id).await?;
         return park(ports, delivery, now).await;
@@ -127,11 +127,16 @@ pub async fn deliver(
         sequence,
         now,
     };
-    let exchange = exchange(post, dialect, &posting).await;
-    if let Err(error) =
-        health::timed(ports, &target.webhook, Duration::from_micros(exchange.phases.total_us)).await
+    let place = Place { tenant: hint.tenant.clone(), delivery: delivery.id, until: now + LEASE };
+    if let Some(most) = most
+        && !ports.store.enter(&place, most, now).await?
     {
-        tracing::warn!(%error, webhook = %target.webhook.id, "that a receiver is slow was not noted");
+        return turn::crowded(ports, delivery, &place, most, now).await;
+    }
+    let exchange = exchange(post, dialect, &posting, Box::pin(health::is_late(ports, &target.webhook))).await;
+    drop(turn);
+    if most.is_some() {
+        turn::leave(ports, &place).await;
     }
     let made =
         Made { hint, target: &target, dialect, health, is_probe: admission == Admission::Probe, began: now };
@@ -145,38 +150,6 @@ fn is_first_hand(hint: &Hint, received: u32, now: Timestamp) -> bool {
     received <= 1 && hint.fresh_at.is_some_and(|at| age(at) + Duration::from_mins(1) < AGAIN_AFTER)
 }
 
-/// When a delivery may go to a webhook that takes only so many a second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pace {
-    Go,
-    /// At a time that is reserved for it.
-    At(Timestamp),
-    /// So much waits already that it had better be parked.
-    Full,
-}
-
-/// Reserves a slot, before the attempt is claimed: who has to wait for his must not hold it meanwhile.
-async fn pace(
-    ports: &Ports,
-    hint: &Hint,
-    target: &Target,
-    health: &Health,
-    now: Timestamp,
-) -> Result<Pace, Error> {
-    let waits_anyway = target.webhook.state != State::Active || health.probe_at.is_some_and(|at| now < at);
-    let Some(rate) = target.webhook.limits.max_per_second.filter(|_| !waits_anyway) else {
-        return Ok(Pace::Go);
-    };
-    if Rate::holds(hint.slot, now) {
-        return Ok(Pace::Go);
-    }
-    Ok(match ports.store.reserve(&hint.tenant, target.webhook.id, rate, now).await? {
-        Some(slot) if slot <= now => Pace::Go,
-        Some(slot) => Pace::At(slot),
-        None => Pace::Full,
-    })
-}
-
 /// Lets an attempt go on by the slow lane. It is claimed there, for the message about it may have been doubled here.
 async fn forward(ports: &Ports, hint: Hint, delay: Duration, event: Arc<Event>) -> Result<Done, Error> {
     let hint = Hint { fresh_at: None, ..hint };
@@ -184,7 +157,7 @@ async fn forward(ports: &Ports, hint: Hint, delay: Duration, event: Arc<Event>) 
     Ok(Done::Forwarded)
 }
 
-async fn park(ports: &Ports, mut delivery: Delivery, decided: Timestamp) -> Result<Done, Error> {
+pub(crate) async fn park(ports: &Ports, mut delivery: Delivery, decided: Timestamp) -> Result<Done, Error> {
     delivery.state = DeliveryState::Parked;
     delivery.next_attempt_at = None;
     delivery.parked_at = delivery.parked_at.or(Some(delivery.created_at));
@@ -209,9 +182,14 @@ struct Made<'a> {
     began: Timestamp,
 }
 
-pub(crate) async fn exchange(post: &dyn Post, dialect: &dyn Dialect, posting: &Posting<'_>) -> Exchange {
+pub(crate) async fn exchange(
+    post: &dyn Post,
+    dialect: &dyn Dialect,
+    posting: &Posting<'_>,
+    late: BoxFuture<'_, ()>,
+) -> Exchange {
     match outgoing(dialect, posting) {
-        Ok(message) => post.post(message).await,
+        Ok(message) => post.post(message, late).await,
         Err(error) => {
             let detail = error.fault().map_or_else(|| error.to_string(), str::to_owned);
             let broken = Broken { failure: Failure::Message, detail };
@@ -310,6 +288,9 @@ async fn settle(
         DeliveryState::Failed => announce(ports, webhook, News::Exhausted(&delivery)).await,
         _ => {}
     }
+    if delivery.state != DeliveryState::Delivered && webhook.limits.max_in_flight.is_some() {
+        turn::made_room(ports, made.hint).await;
+    }
     if leaves && let Err(error) = lines::leave(ports, &delivery).await {
         tracing::warn!(%error, delivery = %delivery.id, "a line did not go on; the sweep will see to it");
     }
@@ -373,7 +354,10 @@ async fn arrived(ports: &Ports, made: &Made<'_>) {
     {
         tracing::warn!(%error, webhook = %webhook.id, "that a receiver is back was not noted");
     }
-    if let Err(error) = parked::go_on(ports, made.hint).await {
+    // Whatever leaves its place leaves it to one that is parked for want of it.
+    let counted = webhook.limits.max_in_flight.map(|_| parked::STEADY);
+    let hint = Hint { released: made.hint.released.or(counted), ..made.hint.clone() };
+    if let Err(error) = parked::go_on(ports, &hint).await {
         tracing::warn!(%error, webhook = %webhook.id, "a backlog stopped going out; the sweep will see to it");
     }
 }

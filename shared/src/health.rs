@@ -18,10 +18,7 @@ use crate::{
     webhooks,
 };
 
-/// An exchange that takes longer makes its receiver count as slow: a hundred times what most take, so that a pause of theirs
-/// or of ours does not.
-const SLOW: Duration = Duration::from_secs(1);
-/// For how long: it is noted anew while half of it is left at most, so seldom for any one delivery.
+/// For how long a receiver counts as slow: it is noted anew while half of it is left at most, so seldom for any one delivery.
 const SLOW_FOR: SignedDuration = SignedDuration::from_mins(5);
 
 /// By how much a queue may hand a message out too early.
@@ -82,18 +79,21 @@ async fn hold_back(
     ports.store.put_off(tenant, webhook, from, to).await
 }
 
-/// Takes note of how long a receiver took: one that takes long gets what goes to it by the slow lane, for a while.
-pub async fn timed(ports: &Ports, webhook: &Webhook, took: Duration) -> Result<(), Error> {
-    if took <= SLOW {
-        return Ok(());
+/// Takes note of a receiver that lets wait for its answer: what goes to it goes by the slow lane, for a while.
+pub(crate) async fn is_late(ports: &Ports, webhook: &Webhook) {
+    if let Err(error) = slow_down(ports, webhook).await {
+        tracing::warn!(%error, webhook = %webhook.id, "that a receiver is slow was not noted");
     }
+}
+
+async fn slow_down(ports: &Ports, webhook: &Webhook) -> Result<(), Error> {
     let now = ports.clock.now();
     let known = ports.store.health(&webhook.tenant, webhook.id).await?;
     if known.is_slow(now + SLOW_FOR / 2) {
         return Ok(());
     }
     if !known.is_slow(now) {
-        tracing::info!(tenant = %webhook.tenant, webhook = %webhook.id, ?took, "a receiver is slow");
+        tracing::info!(tenant = %webhook.tenant, webhook = %webhook.id, "a receiver is slow");
     }
     ports.store.slow_down(&webhook.tenant, webhook.id, now + SLOW_FOR).await
 }

@@ -25,7 +25,7 @@ pub use grant::{Challenge, Code, Grant, RedirectUri};
 pub use health::{BREAKER, Health};
 pub use ids::{BadId, DeliveryId, EventId, KeyId, ReplayId, TenantId, WebhookId};
 pub use kept_headers::KeptHeaders;
-pub use limits::{Limits, Rate};
+pub use limits::{InFlight, Limits, Rate};
 pub use line::{Line, OnFailure, OrderingKey};
 pub use own_rules::{BadRule, OwnRules, Statuses};
 pub use replay::{Counts, Place, Question, Replay, Stage, Wanted, Window};

@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
@@ -34,7 +35,7 @@ mod replays;
 
 pub use self::{
     lines::{Lines, Turn},
-    receivers::{Healths, Limiting},
+    receivers::{Healths, Limiting, Place},
     replays::Replays,
 };
 
@@ -464,10 +465,23 @@ pub struct Outgoing {
     pub certificate: Option<ClientCertificate>,
 }
 
+/// Room for one exchange, until it is dropped.
+pub type Room = Box<dyn Send + Sync>;
+
+/// An exchange that takes longer is late: a hundred times what most take, so that a pause of theirs or of ours is not.
+pub const LATE: Duration = Duration::from_secs(1);
+
 /// The way out: never to a place that it must not reach.
 #[async_trait]
 pub trait Post: Send + Sync {
+    /// Room for one more exchange with a webhook's receiver; none: this process has as many under way to it, or to its host,
+    /// as one may take.
+    async fn enter(&self, _: &Webhook) -> Option<Room> {
+        Some(Box::new(()))
+    }
+
     /// Sends one POST and reads what is kept of the answer. A token is got when there is none, or its time is nearly
-    /// over; if the answer is 401, once more, and the message is sent again: all within the deadline.
-    async fn post(&self, message: Outgoing) -> Exchange;
+    /// over; if the answer is 401, once more, and the message is sent again: all within the deadline. Should it be [`LATE`],
+    /// `late` is done meanwhile.
+    async fn post(&self, message: Outgoing, late: BoxFuture<'_, ()>) -> Exchange;
 }

@@ -1,6 +1,6 @@
 //! Test events: a sample, sent at once and told of at once. Nothing is queued, counted or kept.
 
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
 use serde_json::json;
 
@@ -66,7 +66,7 @@ pub async fn send(
         sequence: Some(0),
         now: event.accepted_at,
     };
-    let exchange = deliver::exchange(post, dialect, &posting).await;
+    let exchange = deliver::exchange(post, dialect, &posting, Box::pin(ready(()))).await;
     let rules = InForce::new(dialect, &target.webhook.rules);
     let verdict = verdict::judge(&exchange, &rules, ports.clock.now());
     let attempt = deliver::attempt(exchange, verdict, 1, event.accepted_at, true);

@@ -212,6 +212,9 @@ pub async fn update(
         if let Some(rate) = change.max_per_second {
             webhook.limits.max_per_second = rate;
         }
+        if let Some(most) = change.max_in_flight {
+            webhook.limits.max_in_flight = most;
+        }
         if let Some(auth) = auth {
             webhook.auth.clone_from(auth);
         }

@@ -74,6 +74,7 @@ pub struct Ledger {
     /// How often deliveries came due since their last record.
     idle: BTreeMap<DeliveryId, usize>,
     under_way: BTreeMap<DeliveryId, usize>,
+    under_way_to: BTreeMap<WebhookId, usize>,
     settled: BTreeMap<DeliveryId, i64>,
     /// Deliveries that were parked and released, or taken up again.
     pub released: BTreeSet<DeliveryId>,
@@ -96,6 +97,7 @@ impl Ledger {
     /// A POST is over.
     pub fn ends(&mut self, delivery: DeliveryId) {
         self.under_way.entry(delivery).and_modify(|count| *count -= 1);
+        self.under_way_to.entry(delivery.webhook).and_modify(|count| *count -= 1);
     }
 
     /// A message is at its receiver.
@@ -185,6 +187,10 @@ impl Core {
             return;
         };
         let Some(key) = event.line_key(delivery.webhook) else { return };
+        // It had left its line when somebody asked for it again.
+        if self.ledger.given_up.contains(&delivery) {
+            return;
+        }
         let owner = (event.tenant.clone(), delivery.webhook);
         // The lines of a webhook go with it.
         let Some(policy) = self.tables.webhooks.get(&owner).and_then(|webhook| webhook.ordered) else {
@@ -223,6 +229,7 @@ impl Core {
     pub fn begins(&mut self, who: Who, delivery: DeliveryId, number: Option<u64>) {
         self.note(who, &delivery.into(), || "posts".into());
         self.see_to_order(delivery);
+        *self.ledger.under_way_to.entry(delivery.webhook).or_default() += 1;
         let count = self.ledger.under_way.entry(delivery).or_default();
         *count += 1;
         if *count > 1 {
@@ -239,6 +246,7 @@ impl Core {
             self.violated("nothing is sent of a settled delivery", Some(delivery), detail);
         }
         self.see_to_slots(delivery);
+        self.see_to_places(delivery);
         // The numbers of a webhook go with it; who had looked at it before it was deleted may be given one anew.
         let now = self.now;
         let is_there = !self.ledger.stood(delivery.webhook, now, now, |standing| standing == Standing::Gone);
@@ -269,6 +277,17 @@ impl Core {
         if posts > free {
             let detail = format!("{posts} POSTs for {free} slots");
             self.violated("a webhook gets no more than it takes", Some(delivery), detail);
+        }
+    }
+
+    /// To a webhook that takes only so many at once, no more are under way.
+    fn see_to_places(&mut self, delivery: DeliveryId) {
+        let bounded = self.tables.webhooks.iter().find(|(name, _)| name.1 == delivery.webhook);
+        let Some(most) = bounded.and_then(|(_, webhook)| webhook.limits.max_in_flight) else { return };
+        let count = self.ledger.under_way_to.get(&delivery.webhook).copied().unwrap_or_default();
+        if count > most.into() && !self.faults.may_overlap() {
+            let detail = format!("{count} at once");
+            self.violated("a webhook gets no more at once than it takes", Some(delivery), detail);
         }
     }
 
@@ -305,7 +324,8 @@ impl Core {
         }
         if delivery.state == DeliveryState::Parked {
             // Between the look at the webhook and the record there are delays; a process that stood still has minutes.
-            let from = (self.now - 10 * MINUTE).max(delivery.created_at.as_microsecond()) - self.faults.stale;
+            let patience = self.faults.stale + self.faults.skew;
+            let from = (self.now - 10 * MINUTE).max(delivery.created_at.as_microsecond()) - patience;
             let held_back = self.ledger.held_back.get(&id.webhook).is_some_and(|until| *until >= from);
             let stopped = |standing| standing != Standing::Active;
             if !held_back && !self.ledger.stood(id.webhook, from, self.now, stopped) {

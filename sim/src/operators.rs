@@ -9,8 +9,8 @@ use postrider::{
     error::Error,
     lines,
     model::{
-        Limits, OnFailure, OwnRules, Rate, Signature, State, Statuses, TenantId, Topic, TopicPattern, Wanted,
-        Webhook, WebhookId,
+        InFlight, Limits, OnFailure, OwnRules, Rate, Signature, State, Statuses, TenantId, Topic,
+        TopicPattern, Wanted, Webhook, WebhookId,
     },
     operation::{Asked, Change, Draft, Outcome, PageRequest, Selector, Sought},
     ports::Ports,
@@ -45,11 +45,12 @@ impl Keeper {
             let dialect = if chance.in_1000(8) { "centry" } else { chance.pick(DIALECTS) };
             (dialect, chance.number() >> 32, chance.in_1000(200), rules(chance))
         };
-        // One in four takes so few that most of its deliveries wait for their turn, or are parked.
+        // One in four takes so few that most of its deliveries wait for their turn, or are parked; another so few at once.
         let limits = {
             let chance = &mut world.lock().chance;
             let rate = if chance.in_1000(250) { chance.pick(&[0.1, 0.1, 0.5, 10.0]) } else { 0.0 };
-            Limits { max_per_second: Rate::try_from(rate).ok() }
+            let most = if chance.in_1000(250) { chance.pick(&[1, 1, 3, 20]) } else { 0 };
+            Limits { max_per_second: Rate::try_from(rate).ok(), max_in_flight: InFlight::try_from(most).ok() }
         };
         let url = format!("https://hooks.example.com/{}/{number:08x}", self.tenant);
         let topic =

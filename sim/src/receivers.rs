@@ -6,10 +6,11 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures::future::{BoxFuture, Either, join, ready, select};
 use http::{HeaderMap, HeaderValue, header::RETRY_AFTER};
 use postrider::{
     model::{DeliveryId, Failure, KeptHeaders, Phases, Reply, TenantId, Webhook, WebhookId},
-    ports::{Outgoing, Post},
+    ports::{LATE, Outgoing, Post},
     verdict::{Answer, Broken, Exchange},
 };
 
@@ -233,17 +234,22 @@ fn broken(failure: Failure) -> Broken {
 
 #[async_trait]
 impl Post for SimPost {
-    async fn post(&self, message: Outgoing) -> Exchange {
+    async fn post(&self, message: Outgoing, late: BoxFuture<'_, ()>) -> Exchange {
         let began = self.world.lock().now;
         let Some((posting, manner)) = self.arrive(&message) else {
             let (phases, sent) = (Phases::default(), HeaderMap::new());
             return Exchange { phases, address: None, sent, result: Err(broken(Failure::Message)) };
         };
         let exchange = Box::pin(self.exchange(message.url.as_str(), posting.delivery, manner));
-        let deadline = self.world.sleep(micros(message.timeout));
-        let result = match futures::future::select(exchange, deadline).await {
-            futures::future::Either::Left((result, _)) => result,
-            futures::future::Either::Right(_) => Err(broken(Failure::Timeout)),
+        let soon = message.timeout.min(LATE);
+        let exchange = match select(exchange, self.world.sleep(micros(soon))).await {
+            Either::Left((result, _)) => Box::pin(ready(result)) as BoxFuture<'_, _>,
+            Either::Right((_, exchange)) => Box::pin(async { join(late, exchange).await.1 }),
+        };
+        let deadline = self.world.sleep(micros(message.timeout.saturating_sub(soon)));
+        let result = match select(exchange, deadline).await {
+            Either::Left((result, _)) => result,
+            Either::Right(_) => Err(broken(Failure::Timeout)),
         };
         let total_us = (self.world.lock().now - began).unsigned_abs();
         let phases = Phases { total_us, ..Phases::default() };

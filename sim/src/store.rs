@@ -75,6 +75,7 @@ pub struct Tables {
     tallies: BTreeMap<WebhookId, Tally>,
     healths: BTreeMap<WebhookId, Health>,
     free_slots: BTreeMap<WebhookId, Timestamp>,
+    places: BTreeMap<WebhookId, BTreeMap<Uuid, Timestamp>>,
     /// Webhooks with a backlog on its way, and when somebody looks whether it still is.
     pub looks: BTreeMap<WebhookId, (TenantId, Timestamp)>,
     /// Replays, and when a sweep is to look after their next step.

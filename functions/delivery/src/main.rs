@@ -11,6 +11,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let ports = postrider_aws::ports(&settings).await?;
     let post = Outbound::new(postrider_outbound::Settings {
         allow_private: settings.allow_private_targets,
+        per_host: settings.per_host()?,
         ..Default::default()
     })?;
     let (ports, post, telemetry) = (&ports, &post, &telemetry);

@@ -1,15 +1,16 @@
-//! How much goes to webhooks whose owners bound it: when the next slot is free stands beside the receiver's health.
+//! How much goes to webhooks whose owners bound it: when the next slot is free, and which places are taken, stands beside the
+//! receiver's health.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{
     operation::update_item::UpdateItemError,
-    types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
+    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use jiff::Timestamp;
 use postrider::{
     error::Error,
-    model::{Rate, TenantId, WebhookId},
-    ports::Limiting,
+    model::{InFlight, Rate, TenantId, WebhookId},
+    ports::{Limiting, Place},
 };
 
 use crate::{
@@ -87,5 +88,65 @@ impl Limiting for Engine {
             }
         }
         Err(Error::Unavailable("reserving a slot: too many did at once".into()))
+    }
+
+    async fn enter(&self, place: &Place, most: InFlight, now: Timestamp) -> Result<bool, Error> {
+        let own = seat(place);
+        for _ in 0..TRIES {
+            let enter = self
+                .health_update(&place.tenant, place.delivery.webhook)
+                .update_expression("ADD seats :own")
+                .condition_expression("attribute_not_exists(seats) OR size(seats) < :most")
+                .expression_attribute_values(":own", set([own.clone()]))
+                .expression_attribute_values(":most", number(u64::from(most)))
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+            let Err(error) = enter.send().await else { return Ok(true) };
+            let Some(UpdateItemError::ConditionalCheckFailedException(full)) = error.as_service_error()
+            else {
+                return Err(fault("taking a place")(error));
+            };
+            let taken = full.item().and_then(|item| item.get("seats")).and_then(|seats| seats.as_ss().ok());
+            let taken = taken.map_or(&[][..], Vec::as_slice);
+            // The SDK tries again when an answer gets lost.
+            if taken.contains(&own) {
+                return Ok(true);
+            }
+            let forgotten: Vec<_> = taken.iter().filter(|seat| is_forgotten(seat, now)).cloned().collect();
+            if forgotten.is_empty() {
+                return Ok(false);
+            }
+            self.free(place, forgotten).await?;
+        }
+        // As many come at once as places are freed.
+        Ok(false)
+    }
+
+    async fn leave(&self, place: &Place) -> Result<(), Error> {
+        self.free(place, vec![seat(place)]).await
+    }
+}
+
+/// A place as it stands in the set of those that are taken: the random part of its event's number, and until when it is taken.
+fn seat(place: &Place) -> String {
+    let (event, until) = (place.delivery.event.simple().to_string(), place.until.as_microsecond());
+    format!("{}:{until}", event.get(20..).unwrap_or(&event))
+}
+
+fn is_forgotten(seat: &str, now: Timestamp) -> bool {
+    let until = seat.split_once(':').and_then(|(_, until)| until.parse().ok());
+    until.is_none_or(|until: i64| until <= now.as_microsecond())
+}
+
+fn set(seats: impl Into<Vec<String>>) -> AttributeValue {
+    AttributeValue::Ss(seats.into())
+}
+
+impl Engine {
+    async fn free(&self, place: &Place, seats: Vec<String>) -> Result<(), Error> {
+        let free = self
+            .health_update(&place.tenant, place.delivery.webhook)
+            .update_expression("DELETE seats :seats")
+            .expression_attribute_values(":seats", set(seats));
+        free.send().await.map(drop).map_err(fault("leaving a place"))
     }
 }

@@ -66,6 +66,7 @@ struct Inner {
     catalogue: Generational<(), Arc<Catalogue>>,
     healths: healths::Known,
     slots: limits::Slots,
+    places: limits::Places,
     /// When buckets will be empty, by their names.
     buckets: Mutex<HashMap<String, Timestamp>>,
     matching: Generational<(TenantId, Topic), Option<Arc<Subscribers>>>,
@@ -105,6 +106,7 @@ impl Engine {
             catalogue: Generational::new(16),
             healths,
             slots: limits::Slots::default(),
+            places: limits::Places::default(),
             buckets: Mutex::default(),
             matching: Generational::new(10_000),
             filters: Shelf::default(),

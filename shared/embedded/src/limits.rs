@@ -9,9 +9,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use postrider::{
     error::Error,
-    model::{Rate, TenantId, WebhookId},
-    ports::Limiting,
+    model::{InFlight, Rate, TenantId, WebhookId},
+    ports::{Limiting, Place},
 };
+use uuid::Uuid;
 
 use crate::Engine;
 
@@ -34,6 +35,34 @@ impl Slots {
     }
 }
 
+/// Who is under way to webhooks of which it is counted, and until when at the latest.
+#[derive(Default)]
+pub(crate) struct Places(Mutex<HashMap<WebhookId, Vec<(Uuid, Timestamp)>>>);
+
+impl Places {
+    fn enter(&self, place: &Place, most: InFlight, now: Timestamp) -> bool {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = places.entry(place.delivery.webhook).or_default();
+        if taken.len() >= most.into() {
+            taken.retain(|(_, until)| *until > now);
+        }
+        let is_free = taken.len() < most.into();
+        if is_free {
+            taken.push((place.delivery.event, place.until));
+        }
+        is_free
+    }
+
+    fn leave(&self, place: &Place) {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(taken) = places.get_mut(&place.delivery.webhook) else { return };
+        taken.retain(|taken| *taken != (place.delivery.event, place.until));
+        if taken.is_empty() {
+            places.remove(&place.delivery.webhook);
+        }
+    }
+}
+
 #[async_trait]
 impl Limiting for Engine {
     async fn reserve(
@@ -44,5 +73,14 @@ impl Limiting for Engine {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Error> {
         Ok(self.0.slots.reserve(webhook, rate, now))
+    }
+
+    async fn enter(&self, place: &Place, most: InFlight, now: Timestamp) -> Result<bool, Error> {
+        Ok(self.0.places.enter(place, most, now))
+    }
+
+    async fn leave(&self, place: &Place) -> Result<(), Error> {
+        self.0.places.leave(place);
+        Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! Settings of a deployed function: environment variables, read once.
 
+use std::num::NonZeroUsize;
+
 use jiff::SignedDuration;
 use postrider::{model::KeyHash, ports::Policy};
 
@@ -28,6 +30,8 @@ pub struct Settings {
     pub disabled_after_hours: Option<String>,
     /// The name of the deployment, under which its metrics stand.
     pub stack: Option<String>,
+    /// Deliveries that one process may have under way to one host name at once.
+    pub max_per_host: Option<String>,
     /// Whether deliveries may go to private addresses; only tests set it.
     pub allow_private_targets: bool,
 }
@@ -55,8 +59,15 @@ impl Settings {
             operations_tenant: read("POSTRIDER_OPERATIONS_TENANT"),
             disabled_after_hours: read("POSTRIDER_DISABLED_AFTER_HOURS"),
             stack: read("POSTRIDER_STACK"),
+            max_per_host: read("POSTRIDER_MAX_PER_HOST"),
             allow_private_targets: read("POSTRIDER_ALLOW_PRIVATE_TARGETS").as_deref() == Some("true"),
         }
+    }
+
+    /// How many deliveries may be under way to one host name at once, from this process; none: any number.
+    pub fn per_host(&self) -> Result<Option<NonZeroUsize>, Missing> {
+        let wrong = Missing("POSTRIDER_MAX_PER_HOST", "must be a whole number from 1 on");
+        self.max_per_host.as_ref().map(|count| count.parse().map_err(|_| wrong)).transpose()
     }
 
     /// What the operator decided.

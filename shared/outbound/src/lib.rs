@@ -6,6 +6,7 @@
 
 mod connection;
 mod connector;
+mod crowd;
 mod pool;
 mod post;
 mod resolve;

@@ -1,9 +1,10 @@
 //! One POST: one deadline over all of it, no redirects, and no more of the answer than is kept.
 
-use std::{borrow::Cow, error::Error as _, net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, error::Error as _, net::SocketAddr, num::NonZeroUsize, pin::pin, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::{BoxFuture, join};
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, Uri,
     header::{ACCEPT, AUTHORIZATION, HOST, USER_AGENT},
@@ -12,17 +13,18 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use postrider::{
     error::Error,
-    model::{Failure, KeptHeaders, Phases, Reply, TokenSource},
-    ports::{Outgoing, Post},
+    model::{Failure, KeptHeaders, Phases, Reply, TargetUrl, TokenSource, Webhook},
+    ports::{LATE, Outgoing, Post, Room},
     token::{self, Token},
     verdict::{Answer, Broken, Exchange},
 };
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, error::Elapsed, timeout, timeout_at};
 use url::Position;
 
 use crate::{
     connection::Connection,
     connector::{Connector, DialError, micros},
+    crowd::Crowd,
     pool::Pool,
     resolve::{LocalName, Resolver},
     tokens::Tokens,
@@ -44,11 +46,14 @@ pub struct Settings {
     pub local_names: Vec<LocalName>,
     /// Who may vouch for a receiver, beside the public authorities.
     pub authorities: Authorities,
+    /// Deliveries that may be under way to one host name at once, whosever they are; none: any number.
+    pub per_host: Option<NonZeroUsize>,
 }
 
 /// Sends messages out.
 pub struct Outbound {
     connector: Connector,
+    crowd: Crowd,
     pool: Arc<Pool>,
     tokens: Tokens,
 }
@@ -82,7 +87,8 @@ impl Outbound {
         let no_tls = |error| Error::Internal(format!("setting up TLS: {error}"));
         let roots = settings.authorities.with_public().map_err(no_tls)?;
         let connector = Connector::new(resolver, roots).map_err(no_tls)?;
-        Ok(Self { connector, pool: Arc::default(), tokens: Tokens::default() })
+        let crowd = Crowd::new(settings.per_host.map(NonZeroUsize::get));
+        Ok(Self { connector, crowd, pool: Arc::default(), tokens: Tokens::default() })
     }
 
     async fn authenticated(&self, message: &mut Outgoing, seen: &mut Seen) -> Result<Answer, Broken> {
@@ -261,9 +267,28 @@ fn words(error: &hyper::Error) -> String {
     }
 }
 
+/// Waits for an exchange until its deadline; from `soon` on, `late` is done meanwhile.
+async fn by<T>(
+    deadline: Instant,
+    exchange: impl Future<Output = T>,
+    soon: Instant,
+    late: BoxFuture<'_, ()>,
+) -> Result<T, Elapsed> {
+    let mut exchange = pin!(exchange);
+    match timeout_at(soon, &mut exchange).await {
+        Ok(ended) => Ok(ended),
+        Err(_) => timeout_at(deadline, async { join(exchange, late).await.0 }).await,
+    }
+}
+
 #[async_trait]
 impl Post for Outbound {
-    async fn post(&self, mut message: Outgoing) -> Exchange {
+    async fn enter(&self, webhook: &Webhook) -> Option<Room> {
+        let url = webhook.url.as_ref().map(TargetUrl::shared);
+        self.crowd.enter(webhook.id, url.as_ref().and_then(|url| url.host_str())).await
+    }
+
+    async fn post(&self, mut message: Outgoing, late: BoxFuture<'_, ()>) -> Exchange {
         let began = Instant::now();
         let mut seen = Seen::default();
         let deadline = began + message.timeout;
@@ -271,7 +296,7 @@ impl Post for Outbound {
             complete(&mut message)?;
             self.authenticated(&mut message, &mut seen).await
         };
-        let result = timeout_at(deadline, exchange).await;
+        let result = by(deadline, exchange, deadline.min(began + LATE), late).await;
         let mut result = result.unwrap_or_else(|_| {
             let detail = format!("no whole answer within {} s", message.timeout.as_secs());
             Err(Broken { failure: Failure::Timeout, detail })

@@ -1,6 +1,7 @@
 //! Against receivers that do with their connections what they please.
 
 use std::{
+    future::ready,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -9,16 +10,17 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::HeaderMap;
 use postrider::{
     model::Failure,
-    ports::{Outgoing, Post},
+    ports::{LATE, Outgoing, Post},
     verdict::Exchange,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    time::sleep,
+    time::{Instant, sleep},
 };
 use url::Url;
 
@@ -49,11 +51,16 @@ impl Receiver {
     }
 
     async fn post(&self, outbound: &Outbound) -> Exchange {
+        self.post_with(outbound, Box::pin(ready(()))).await
+    }
+
+    async fn post_with(&self, outbound: &Outbound, late: BoxFuture<'_, ()>) -> Exchange {
         let url = self.url.clone();
         let body = Bytes::from_static(b"hello");
         let (timeout, connect_timeout) = (Duration::from_secs(5), Duration::from_secs(5));
         let (headers, token, certificate) = (HeaderMap::new(), None, None);
-        outbound.post(Outgoing { url, headers, body, timeout, connect_timeout, token, certificate }).await
+        let message = Outgoing { url, headers, body, timeout, connect_timeout, token, certificate };
+        outbound.post(message, late).await
     }
 
     fn connections(&self) -> usize {
@@ -225,8 +232,28 @@ async fn an_address_is_on_record_though_the_answer_never_comes() {
         token: None,
         certificate: None,
     };
-    let exchange = outbound().post(outgoing).await;
+    let exchange = outbound().post(outgoing, Box::pin(ready(()))).await;
     assert_eq!(exchange.result.unwrap_err().failure, Failure::Timeout);
     assert!(exchange.address.is_some() && exchange.phases.connect_us.is_some());
     assert!(exchange.phases.first_byte_us.is_none());
+}
+
+#[tokio::test]
+async fn whoever_lets_wait_for_more_than_a_second_is_known_to_before_he_answers() {
+    for (pause, expected) in [(Duration::ZERO, 0), (LATE + Duration::from_millis(500), 1)] {
+        let receiver = Receiver::start(move |mut stream, _| async move {
+            let _ = request(&mut stream).await;
+            sleep(pause).await;
+            answer(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        })
+        .await;
+        let (said, began) = (AtomicUsize::new(0), Instant::now());
+        let late = async {
+            assert!(began.elapsed() < pause);
+            said.fetch_add(1, Ordering::SeqCst);
+        };
+        let exchange = receiver.post_with(&outbound(), Box::pin(late)).await;
+        assert!(exchange.result.is_ok(), "{:?}", exchange.result);
+        assert_eq!(said.into_inner(), expected);
+    }
 }

@@ -19,7 +19,7 @@ use crate::{
     access,
     catalogue::Catalogue,
     error::Error,
-    model::{EventId, Header, Limits, RedirectUri, Secret, Signature, TenantId, Topic, TopicPattern},
+    model::{EventId, Header, RedirectUri, Secret, Signature, TenantId, Topic, TopicPattern},
     operation::{
         Asked, Change, Document, Draft, Operation, Outcome, PageRequest, Selector, TestDraft, TopicChange,
         TopicDraft,
@@ -328,7 +328,7 @@ fn register(request: &Request, catalogue: &Catalogue) -> Result<Operation, Error
         headers,
         ordered,
         rules: v1_delivery::rules(&mut fields)?,
-        limits: Limits { max_per_second: v1_limits::rate(&mut fields)? },
+        limits: v1_limits::limits(&mut fields)?,
         auth: v1_auth::auth(&mut fields)?,
         certificate: v1_auth::certificate(&mut fields)?,
         signed: Some(v1_auth::signature(&mut fields)?.unwrap_or(Signature::Hmac)),
@@ -354,6 +354,7 @@ fn change(request: &Request, catalogue: &Catalogue) -> Result<Change, Error> {
             .transpose()?,
         signature: v1_auth::signature(&mut fields)?,
         max_per_second: fields.has("max_per_second").then(|| v1_limits::rate(&mut fields)).transpose()?,
+        max_in_flight: fields.has("max_in_flight").then(|| v1_limits::in_flight(&mut fields)).transpose()?,
         active: fields.flag("active")?,
         ..Change::default()
     };

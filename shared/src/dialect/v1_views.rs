@@ -165,6 +165,7 @@ fn webhook_view(webhook: &Webhook) -> Value {
         "url": webhook.url, "topics": webhook.topics, "filter": webhook.filter, "headers": headers,
         "delivery": v1_delivery::own_view(webhook), "delivery_in_force": v1_delivery::in_force_view(webhook),
         "max_per_second": webhook.limits.max_per_second,
+        "max_in_flight": webhook.limits.max_in_flight,
         "ordered": webhook.ordered.is_some(), "on_failure": webhook.ordered,
         "state": state, "disabled_reason": reason,
         "signed": !(webhook.secrets.is_empty() && webhook.key_pairs.is_empty()),

@@ -78,12 +78,40 @@ impl Rate {
     }
 }
 
+/// How many deliveries may be under way to a webhook at once: 1 to 100. Who can take more needs no bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct InFlight(u8);
+
+impl TryFrom<u64> for InFlight {
+    type Error = BadId;
+    fn try_from(number: u64) -> Result<Self, BadId> {
+        let number = u8::try_from(number).ok().filter(|number| (1..=100).contains(number));
+        number.map(Self).ok_or(BadId("must be a whole number from 1 to 100"))
+    }
+}
+
+impl From<InFlight> for u64 {
+    fn from(InFlight(number): InFlight) -> Self {
+        number.into()
+    }
+}
+
+impl From<InFlight> for usize {
+    fn from(InFlight(number): InFlight) -> Self {
+        number.into()
+    }
+}
+
 /// What its owner bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Limits {
     /// How many deliveries may begin in a second; none: any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_per_second: Option<Rate>,
+    /// How many may be under way at once; none: as many as the process that sends them can do with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_in_flight: Option<InFlight>,
 }
 
 impl Limits {

@@ -3,8 +3,8 @@
 use crate::{
     filter::Filter,
     model::{
-        Attributes, Auth, ClientCertificate, Format, Header, Limits, OnFailure, OwnRules, Rate, Secret,
-        Signature, TopicPattern,
+        Attributes, Auth, ClientCertificate, Format, Header, InFlight, Limits, OnFailure, OwnRules, Rate,
+        Secret, Signature, TopicPattern,
     },
 };
 
@@ -124,6 +124,8 @@ pub struct Change {
     pub signature: Option<Signature>,
     /// How many deliveries may begin in a second; `Some(None)`: any number.
     pub max_per_second: Option<Option<Rate>>,
+    /// How many may be under way at once; `Some(None)`: as many as the process that sends them can do with.
+    pub max_in_flight: Option<Option<InFlight>>,
     /// Whether it gets deliveries: true resumes it, false pauses it.
     pub active: Option<bool>,
 }

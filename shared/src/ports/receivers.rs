@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::{
     error::Error,
-    model::{Health, Rate, TenantId, WebhookId},
+    model::{DeliveryId, Health, InFlight, Rate, TenantId, WebhookId},
 };
 
 /// How receivers do. Nothing is kept of one that does well, and has for a while.
@@ -42,4 +42,19 @@ pub trait Limiting: Send + Sync {
         rate: Rate,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Error>;
+    /// Takes a place among the deliveries under way to a webhook; false: at `now`, `most` are taken.
+    async fn enter(&self, place: &Place, most: InFlight, now: Timestamp) -> Result<bool, Error>;
+    /// Leaves it to another.
+    async fn leave(&self, place: &Place) -> Result<(), Error>;
+}
+
+/// A place among the deliveries under way to a webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Whose webhook it is.
+    pub tenant: TenantId,
+    /// What takes it.
+    pub delivery: DeliveryId,
+    /// When it is free again, whoever forgot to leave it.
+    pub until: Timestamp,
 }

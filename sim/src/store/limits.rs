@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use postrider::{
     error::Error,
-    model::{Rate, TenantId, WebhookId},
-    ports::Limiting,
+    model::{InFlight, Rate, TenantId, WebhookId},
+    ports::{Limiting, Place},
 };
 
 use super::SimStore;
@@ -34,5 +34,30 @@ impl Limiting for SimStore {
             Ok(slot)
         };
         self.call("reserve", About::Webhook(webhook), reserve).await
+    }
+
+    async fn enter(&self, place: &Place, most: InFlight, now: Timestamp) -> Result<bool, Error> {
+        let enter = |core: &mut Core| {
+            let taken = core.tables.places.entry(place.delivery.webhook).or_default();
+            taken.retain(|_, until| *until > now);
+            let is_free = taken.len() < most.into();
+            if is_free {
+                taken.insert(place.delivery.event, place.until);
+            } else {
+                core.held_back(place.delivery.webhook, core.now);
+            }
+            core.say(format!("free {is_free}"));
+            Ok(is_free)
+        };
+        self.call("enter", place.delivery.into(), enter).await
+    }
+
+    async fn leave(&self, place: &Place) -> Result<(), Error> {
+        let leave = |core: &mut Core| {
+            let taken = core.tables.places.entry(place.delivery.webhook).or_default();
+            taken.remove(&place.delivery.event);
+            Ok(())
+        };
+        self.call("leave", place.delivery.into(), leave).await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use futures::future::try_join_all;
+use futures::future::{BoxFuture, try_join_all};
 use http::HeaderMap;
 use jiff::Timestamp;
 use postrider::{
@@ -58,7 +58,7 @@ struct Unwell;
 
 #[async_trait::async_trait]
 impl Post for Unwell {
-    async fn post(&self, _: Outgoing) -> Exchange {
+    async fn post(&self, _: Outgoing, _: BoxFuture<'_, ()>) -> Exchange {
         let (headers, sent) = (HeaderMap::new(), HeaderMap::new());
         let reply =
             Reply { status: 503, body: String::new(), truncated: false, headers: KeptHeaders::default() };
@@ -72,7 +72,8 @@ struct Sluggish;
 
 #[async_trait::async_trait]
 impl Post for Sluggish {
-    async fn post(&self, _: Outgoing) -> Exchange {
+    async fn post(&self, _: Outgoing, late: BoxFuture<'_, ()>) -> Exchange {
+        late.await;
         let (headers, sent) = (HeaderMap::new(), HeaderMap::new());
         let reply =
             Reply { status: 200, body: String::new(), truncated: false, headers: KeptHeaders::default() };

@@ -1,6 +1,7 @@
 //! Receivers that mean harm: whatever they do, an exchange ends in its time, and takes in no more than it should.
 
 use std::{
+    future::ready,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -64,7 +65,7 @@ fn outgoing(receiver: &Receiver, secure: bool, body: Bytes) -> Outgoing {
 
 async fn post(outgoing: Outgoing) -> Exchange {
     let began = Instant::now();
-    let exchange = outbound().post(outgoing).await;
+    let exchange = outbound().post(outgoing, Box::pin(ready(()))).await;
     assert!(began.elapsed() < DEADLINE + SLACK, "{:?}", began.elapsed());
     exchange
 }
