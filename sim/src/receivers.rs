@@ -244,7 +244,7 @@ impl Post for SimPost {
         let soon = message.timeout.min(LATE);
         let exchange = match select(exchange, self.world.sleep(micros(soon))).await {
             Either::Left((result, _)) => Box::pin(ready(result)) as BoxFuture<'_, _>,
-            Either::Right((_, exchange)) => Box::pin(async { join(late, exchange).await.1 }),
+            Either::Right(((), exchange)) => Box::pin(async { join(late, exchange).await.1 }),
         };
         let deadline = self.world.sleep(micros(message.timeout.saturating_sub(soon)));
         let result = match select(exchange, deadline).await {
