@@ -19,6 +19,9 @@ scenarios=(
     "slow-receiver: --messages 5000 --receiver-delay-ms 1000"
     # As long as a queue may hide what the dead process had taken, and a minute more for late duplicates.
     "kill9: --messages 30000 --fault-after 10000 --quiet-s 400 --drain-s 450 --settle-ms 60000"
+    # A fan-out to a thousand: all of them sound, and then one that never answers and one that drips among them.
+    "sound-1000: --messages 100 --warmup 20 --rate 5 --endpoints 1000"
+    "isolation-1000: --messages 100 --warmup 20 --rate 5 --endpoints 1000 --dead-endpoints 1 --drip-endpoints 1"
     "half-hanging: --messages 4000 --rate 200 --apps 10 --slow-apps 5 --slow-ms 10000 --drain-s 900"
 )
 

@@ -142,7 +142,8 @@ struct Times {
 
 impl Times {
     fn of(args: &RunArgs, p: &Publisher, r: &Receiver, range: Range<usize>) -> Self {
-        let mut times = Self { arrivals: arrivals(r, range.clone(), args.endpoints), ..Self::default() };
+        let mut times =
+            Self { arrivals: arrivals(r, range.clone(), &args.sound_endpoints()), ..Self::default() };
         for seq in range {
             let Some(submit) = p.submitted(seq) else { continue };
             let accept = p.answered(seq);
@@ -154,7 +155,7 @@ impl Times {
                 times.publish.push(accept - submit);
             }
             let slow = args.slow_apps > 0 && seq % args.apps < args.slow_apps;
-            for endpoint in 0..args.endpoints {
+            for endpoint in args.sound_endpoints() {
                 times.pair(submit, accept, r.first_arrival(seq, endpoint), slow);
             }
         }
@@ -209,15 +210,15 @@ impl Times {
 }
 
 /// The first arrivals of the pairs in `range`, in order of time.
-fn arrivals(r: &Receiver, range: Range<usize>, endpoints: usize) -> Vec<i64> {
+fn arrivals(r: &Receiver, range: Range<usize>, endpoints: &Range<usize>) -> Vec<i64> {
     let mut all: Vec<i64> =
-        range.flat_map(|seq| (0..endpoints).filter_map(move |e| r.first_arrival(seq, e))).collect();
+        range.flat_map(|seq| endpoints.clone().filter_map(move |e| r.first_arrival(seq, e))).collect();
     all.sort_unstable();
     all
 }
 
 /// The longest gap between two arrivals, in milliseconds.
-pub(crate) fn longest_silence_ms(r: &Receiver, range: Range<usize>, endpoints: usize) -> f64 {
+pub(crate) fn longest_silence_ms(r: &Receiver, range: Range<usize>, endpoints: &Range<usize>) -> f64 {
     let gaps = arrivals(r, range, endpoints);
     ms(gaps.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0))
 }

@@ -7,19 +7,28 @@
 
 use std::{
     convert::Infallible,
+    pin::Pin,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use http_body_util::{BodyExt, Either, Full};
+use hyper::{
+    body::{Body, Frame, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{
+    net::TcpListener,
+    time::{Sleep, sleep},
+};
 
 use crate::{signature, stats::nanos};
 
@@ -42,6 +51,10 @@ pub(crate) struct Behaviour {
     /// The endpoints of the first `slow_apps` applications wait this long instead.
     pub(crate) slow_apps: usize,
     pub(crate) slow_delay: Duration,
+    /// The first endpoints of each application never answer.
+    pub(crate) dead_endpoints: usize,
+    /// The next ones answer a byte at a time, without end.
+    pub(crate) drip_endpoints: usize,
     /// Per cent of deliveries answered 500 on their first attempt.
     pub(crate) fail_first_pct: u64,
 }
@@ -107,10 +120,19 @@ impl Receiver {
             tokio::spawn(async move {
                 let service = service_fn(move |req| {
                     let this = this.clone();
-                    async move { Ok::<_, Infallible>(this.handle(req).await) }
+                    async move { Ok::<_, Infallible>(this.answer(req).await) }
                 });
                 let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             });
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Either<Full<Bytes>, Drip>> {
+        let Behaviour { dead_endpoints: dead, drip_endpoints: drip, .. } = self.behaviour;
+        match parse_path(request.uri().path()) {
+            Some((_, endpoint)) if endpoint < dead => std::future::pending().await,
+            Some((_, endpoint)) if endpoint < dead + drip => Response::new(Either::Right(Drip::default())),
+            _ => self.handle(request).await.map(Either::Left),
         }
     }
 
@@ -175,6 +197,25 @@ impl Receiver {
     /// When a message first came to an endpoint, in nanoseconds since `epoch`.
     pub(crate) fn first_arrival(&self, seq: usize, endpoint: usize) -> Option<i64> {
         Some(self.first[self.slot(seq, endpoint)].load(Relaxed)).filter(|at| *at != 0)
+    }
+}
+
+/// A body of a byte every half a second.
+#[derive(Default)]
+struct Drip(Option<Pin<Box<Sleep>>>);
+
+impl Body for Drip {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let pause = self.0.get_or_insert_with(|| Box::pin(sleep(Duration::from_millis(500))));
+        ready!(pause.as_mut().poll(cx));
+        self.0 = None;
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b".")))))
     }
 }
 

@@ -68,6 +68,12 @@ pub(crate) struct RunArgs {
     pub(crate) slow_apps: usize,
     #[arg(long, default_value_t = 0)]
     slow_ms: u64,
+    /// The first N endpoints of each application never answer; they are not accounted for
+    #[arg(long, default_value_t = 0)]
+    dead_endpoints: usize,
+    /// The next N answer a byte at a time, without end; they are not accounted for
+    #[arg(long, default_value_t = 0)]
+    drip_endpoints: usize,
     /// Answer 500 to this per cent of first attempts
     #[arg(long, default_value_t = 0)]
     fail_first_pct: u64,
@@ -103,8 +109,15 @@ impl RunArgs {
             delay: Duration::from_millis(self.receiver_delay_ms),
             slow_apps: self.slow_apps,
             slow_delay: Duration::from_millis(self.slow_ms),
+            dead_endpoints: self.dead_endpoints,
+            drip_endpoints: self.drip_endpoints,
             fail_first_pct: self.fail_first_pct,
         }
+    }
+
+    /// The endpoints of each application that are to get everything.
+    pub(crate) fn sound_endpoints(&self) -> Range<usize> {
+        self.dead_endpoints + self.drip_endpoints..self.endpoints
     }
 
     fn pace(&self) -> Pace {
@@ -217,7 +230,7 @@ impl Bench {
             at_accepted: self.args.fault_after.unwrap_or(0),
             began_ms: ms(began),
             took_ms: ms(took),
-            longest_silence_ms: longest_silence_ms(&self.receiver, measured, self.args.endpoints),
+            longest_silence_ms: longest_silence_ms(&self.receiver, measured, &self.args.sound_endpoints()),
         });
         Ok(outcome)
     }
@@ -252,7 +265,7 @@ impl Bench {
 
     fn settled(&self, seq: usize) -> bool {
         self.publisher.answered(seq).is_none()
-            || (0..self.args.endpoints).all(|e| self.receiver.first_arrival(seq, e).is_some())
+            || self.args.sound_endpoints().all(|e| self.receiver.first_arrival(seq, e).is_some())
     }
 }
 

@@ -81,7 +81,7 @@ async fn a_webhook_gets_no_more_at_once_than_it_takes() {
     let batch: Vec<_> = (0..12).map(|n| json!({ "topic": "order.created", "payload": n })).collect();
     tenant.client.post("/v1/events", &json!(batch)).await.expect(202);
     let arrived = receiver.wait(12).await;
-    assert_eq!(crowds(&arrived, 2, TAKES - Duration::from_millis(20)), 0);
+    assert_eq!(crowds(&arrived, 2, TAKES.mul_f64(0.9)), 0);
     let took = arrived.iter().map(|request| request.at).max().unwrap()
         - arrived.iter().map(|request| request.at).min().unwrap();
     assert!(took < 20 * TAKES, "whoever leaves a place gives it to one that waits: {took:?}");
@@ -111,7 +111,7 @@ async fn no_more_is_under_way_to_one_host_than_may_be() {
     }
     // Those that found no room come again, and are parked if they still find none; whoever goes out releases them.
     let arrived = victim.wait(20).await;
-    assert_eq!(crowds(&arrived, 3, TAKES - Duration::from_millis(20)), 0);
+    assert_eq!(crowds(&arrived, 3, TAKES.mul_f64(0.9)), 0);
 }
 
 /// Healthy webhooks, in so many tenants.
@@ -166,21 +166,14 @@ async fn a_dead_and_a_dripping_webhook_do_not_delay_998_healthy_ones() {
         tenants.push(tenant);
     }
     p99(&tenants, &healthy, None).await;
-    // The machine may be busy with something else: the worse of two times without them, the best of five with them. Whoever
-    // waits for either of them waits for seconds. Figures are `make bench`'s.
-    let first = p99(&tenants, &healthy, None).await;
-    let without = first.max(p99(&tenants, &healthy, None).await);
-    // Where that is a few milliseconds, what else the machine does is more than a half.
-    let most = without.mul_f64(1.5) + Duration::from_millis(20);
+    let without = p99(&tenants, &healthy, None).await;
     let noisy = world.tenant("noisy").await;
     noisy.webhook(&dead.url("/"), &["*"]).await;
     noisy.webhook(&drip.url("/"), &["*"]).await;
-    let mut with = p99(&tenants, &healthy, Some(&noisy)).await;
-    for _ in 0..4 {
-        if with > most {
-            with = with.min(p99(&tenants, &healthy, Some(&noisy)).await);
-        }
-    }
+    let with = p99(&tenants, &healthy, Some(&noisy)).await;
     assert!(!dead.arrived().is_empty() && !drip.arrived().is_empty());
+    // Whoever waits for one of them waits for its 15 s. What else this machine does meanwhile is half a second at times: the
+    // ratio on one that is quiet is `make bench`'s.
+    let most = without.mul_f64(1.5) + Duration::from_secs(2);
     assert!(with <= most, "{with:?} with them, {without:?} without");
 }
