@@ -1,6 +1,6 @@
 //! Flags, each also an environment variable.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
 use postrider::model::TenantId;
@@ -40,6 +40,9 @@ pub(crate) struct Args {
     /// A name that resolves as told, as in shop.test=127.0.0.1; may be given several times
     #[arg(long, env = "POSTRIDER_RESOLVE", value_name = "NAME=ADDRESS", value_delimiter = ',')]
     pub(crate) resolve: Vec<LocalName>,
+    /// A name server to ask for receivers' names, in the place of the system's; may be given several times
+    #[arg(long, env = "POSTRIDER_NAME_SERVER", value_name = "ADDRESS:PORT", value_delimiter = ',')]
+    pub(crate) name_server: Vec<SocketAddr>,
     /// Certificate authorities, in PEM form, that may vouch for receivers beside the public ones
     #[arg(long, env = "POSTRIDER_TRUST", value_name = "FILE", value_parser = |path: &str| Authorities::read(path))]
     pub(crate) trust: Option<Authorities>,

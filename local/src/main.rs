@@ -81,6 +81,7 @@ async fn run(args: Args) -> Result<(), Failed> {
     let outbound = postrider_outbound::Settings {
         allow_private,
         local_names: args.resolve.clone(),
+        name_servers: args.name_server.clone(),
         authorities: args.trust.clone().unwrap_or_default(),
         // Where private addresses may be reached, many receivers are one machine's own.
         per_host: args.max_per_host.or_else(|| NonZeroUsize::new(PER_HOST).filter(|_| !allow_private)),

@@ -44,6 +44,8 @@ pub struct Settings {
     pub allow_private: bool,
     /// Names that resolve as told.
     pub local_names: Vec<LocalName>,
+    /// Who is asked for all other names, in the place of the system's name servers.
+    pub name_servers: Vec<SocketAddr>,
     /// Who may vouch for a receiver, beside the public authorities.
     pub authorities: Authorities,
     /// Deliveries that may be under way to one host name at once, whosever they are; none: any number.
@@ -83,7 +85,7 @@ struct Lost {
 impl Outbound {
     /// Makes the client. Nothing is dialled yet.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let resolver = Resolver::new(settings.local_names, settings.allow_private);
+        let resolver = Resolver::new(settings.local_names, &settings.name_servers, settings.allow_private);
         let no_tls = |error| Error::Internal(format!("setting up TLS: {error}"));
         let roots = settings.authorities.with_public().map_err(no_tls)?;
         let connector = Connector::new(resolver, roots).map_err(no_tls)?;

@@ -6,8 +6,12 @@ use std::{
     str::FromStr,
 };
 
+use hickory_resolver::{
+    TokioResolver,
+    config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig},
+    net::{NetError, runtime::TokioRuntimeProvider},
+};
 use postrider::{guard, model::Failure};
-use tokio::net::lookup_host;
 
 use crate::connector::DialError;
 
@@ -39,16 +43,27 @@ impl FromStr for LocalName {
     }
 }
 
+/// Questions that may wait for one name server at once: as many as there may be exchanges.
+const AT_ONCE: usize = 4096;
+
 /// Resolves names, and refuses what must not be dialled.
-#[derive(Debug)]
 pub(crate) struct Resolver {
     local: HashMap<String, IpAddr>,
     allow_private: bool,
+    /// None: nobody says whom to ask.
+    asked: Option<TokioResolver>,
 }
 
 impl Resolver {
-    pub(crate) fn new(local: Vec<LocalName>, allow_private: bool) -> Self {
-        Self { local: local.into_iter().map(|l| (l.name, l.address)).collect(), allow_private }
+    /// Asks those name servers; none: those of the system, as `/etc/resolv.conf` and `/etc/hosts` have it. Answers are kept as
+    /// long as they say. It is not the system's resolver, of which each question holds a thread: names whose servers do
+    /// not answer would keep those of others waiting.
+    pub(crate) fn new(local: Vec<LocalName>, servers: &[SocketAddr], allow_private: bool) -> Self {
+        let asked = asking(servers).inspect_err(|error| {
+            tracing::warn!(%error, "there is no name server: no receiver's name can be resolved");
+        });
+        let local = local.into_iter().map(|l| (l.name, l.address)).collect();
+        Self { local, allow_private, asked: asked.ok() }
     }
 
     /// All addresses of a host. One bad address spoils them all: a name that means two places is not to be
@@ -75,8 +90,30 @@ impl Resolver {
         if let Some(address) = self.local.get(host.trim_end_matches('.')) {
             return Ok(vec![SocketAddr::new(*address, port)]);
         }
-        let found = lookup_host((host, port)).await;
-        // What the resolver says differs from system to system, and tells the receiver's owner nothing more.
-        Ok(found.map_err(|_| DialError::new(Failure::Dns, "the host's name cannot be resolved"))?.collect())
+        // What the resolver says beside that tells the receiver's owner nothing more.
+        let unknown = || DialError::new(Failure::Dns, "the host's name cannot be resolved");
+        let found = self.asked.as_ref().ok_or_else(unknown)?.lookup_ip(host).await.map_err(|_| unknown())?;
+        Ok(found.iter().map(|address| SocketAddr::new(address, port)).collect())
     }
+}
+
+fn asking(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
+    let mut builder = if servers.is_empty() {
+        TokioResolver::builder_tokio()?
+    } else {
+        let servers = servers.iter().map(|server| {
+            let port = |mut connection: ConnectionConfig| {
+                connection.port = server.port();
+                connection
+            };
+            let by = vec![port(ConnectionConfig::udp()), port(ConnectionConfig::tcp())];
+            NameServerConfig::new(server.ip(), true, by)
+        });
+        let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
+        TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+    };
+    let options = builder.options_mut();
+    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+    options.max_active_requests = AT_ONCE;
+    builder.build()
 }

@@ -27,6 +27,7 @@ use url::Url;
 use crate::{Outbound, Settings};
 
 mod hostile;
+mod rebinding;
 
 /// A receiver on loopback that gives each connection to `serve`, with its number from 1 on.
 struct Receiver {
