@@ -58,5 +58,6 @@ pub mod tenants;
 pub mod testing;
 pub mod token;
 pub mod topics;
+pub mod undelivered;
 pub mod verdict;
 pub mod webhooks;

@@ -28,6 +28,7 @@ mod sought;
 mod stranded;
 mod tenants;
 mod topics;
+mod undelivered;
 mod webhooks;
 
 use std::{
