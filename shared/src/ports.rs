@@ -238,7 +238,8 @@ pub trait Events: Send + Sync {
     /// Finds an event.
     async fn event(&self, tenant: &TenantId, id: &EventId) -> Result<Option<Arc<Event>>, Error>;
     /// First attempts of events accepted from `from` (inclusive) to `until` (exclusive), which no record shows. A
-    /// page is as long as it suits the engine, about its limit.
+    /// page is as long as it suits the engine, about its limit: it may be empty, and not the last. The same cursor leads to
+    /// the same page, but for what is on record by then, or was accepted since.
     async fn stranded(
         &self,
         from: Timestamp,
