@@ -29,6 +29,7 @@ mod stranded;
 mod tenants;
 mod topics;
 mod undelivered;
+mod unrecorded;
 mod webhooks;
 
 use std::{
