@@ -56,7 +56,8 @@ impl Whose {
         }
     }
 
-    /// After what they begin, or go on beyond where a page ended; none: nothing is left. A cursor may be of another list.
+    /// Beyond which position a page begins: before all of them, or where the last page ended; none: nothing is left. A cursor may
+    /// be another list's.
     pub fn beyond(&self, page: &PageRequest) -> Result<Option<Position>, Error> {
         let wrong = |_| Error::invalid("cursor", "is not one that we gave");
         let after = page.after.as_deref().map(str::parse::<Position>).transpose().map_err(wrong)?;
@@ -232,8 +233,8 @@ impl Cursor {
     }
 }
 
-/// Adds first attempts that no record shows, up to `limit`, about in the order of acceptance: events older than the sweep's mark have a record of
-/// each. Returns where to go on; none: that was all.
+/// Adds first attempts that no record shows, up to `limit`, about in the order of acceptance. They are looked for from the sweep's
+/// mark on: of what is older, each is on record. Returns where to go on; none: that was all.
 async fn unrecorded(
     ports: &Ports,
     sought: &Undelivered,
