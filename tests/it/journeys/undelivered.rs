@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::dialects::golden;
 
 /// How long one receiver takes to answer: until then, nothing is recorded of what it was sent.
-const TAKES: Duration = Duration::from_secs(8);
+const TAKES: Duration = Duration::from_secs(25);
 
 mod all_that_waits_is_listed_until_it_arrives {
     use super::*;
@@ -63,7 +63,7 @@ fn why(entry: &Value) -> (&str, u64, &Value, &Value) {
 }
 
 async fn made(tenant: &Tenant, url: &str, topic: &str, more: Value) -> String {
-    let mut body = json!({ "url": url, "topics": [topic], "delivery": { "schedule": [600] } });
+    let mut body = json!({ "url": url, "topics": [topic], "delivery": { "schedule": [600], "timeout": 30 } });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     text(&tenant.client.post("/v1/webhooks", &body).await.expect(201), "id").to_owned()
 }
