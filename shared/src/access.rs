@@ -190,6 +190,7 @@ fn needs(operation: &Operation) -> Option<(Scope, Option<&TenantId>)> {
         | Operation::GetHealth(..)
         | Operation::TryFilter(..)
         | Operation::ListDeliveries(..)
+        | Operation::ListUndelivered(..)
         | Operation::GetStats(..)
         | Operation::GetDelivery(..)
         | Operation::GetReplay(..)

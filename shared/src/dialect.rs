@@ -23,6 +23,7 @@ mod v1_limits;
 mod v1_lines;
 mod v1_polling;
 mod v1_replays;
+mod v1_undelivered;
 mod v1_views;
 mod xml;
 

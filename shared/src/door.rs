@@ -19,7 +19,7 @@ use crate::{
     operation::{Operation, Outcome},
     parked, polling,
     ports::{Ports, Post},
-    publish, replay, stats, tenants, testing, topics, webhooks,
+    publish, replay, stats, tenants, testing, topics, undelivered, webhooks,
 };
 
 /// Which operations a function does: each has the rights that these need, and no others.
@@ -198,6 +198,9 @@ async fn perform(ports: &Ports, principal: &Principal, operation: Operation) -> 
         }
         Operation::ListDeliveries(asked, webhook, sought, page) => {
             history::list(ports, principal, &asked, webhook, &sought, &page).await
+        }
+        Operation::ListUndelivered(asked, narrowed, page) => {
+            undelivered::list(ports, principal, &asked, narrowed, &page).await
         }
         Operation::GetStats(asked, which, hours) => stats::of(ports, principal, &asked, &which, hours).await,
         Operation::GetDelivery(asked, id) => history::get(ports, principal, &asked, id).await,

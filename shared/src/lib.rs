@@ -6,7 +6,7 @@
 //! - [`ports`]: what the use cases need of the world; [`hint`], [`errand`]: what waits in the queue
 //! - [`access`]: who asks, and whether they may; [`oauth`]: how a client gets tokens
 //! - [`door`]: a request from decoding to answer; [`tenants`], [`webhooks`], [`credentials`], [`filters`],
-//!   [`publish`], [`history`], [`stats`]: the use cases behind it; [`fan_out`]: events for many
+//!   [`publish`], [`history`], [`undelivered`], [`stats`]: the use cases behind it; [`fan_out`]: events for many
 //! - [`authentication`]: how a delivery proves itself; [`token`]: the tokens that it may take
 //! - [`deliver`]: one attempt; [`again`], [`replay`]: one that is asked for, or many; [`sweep`]: what is due or stranded;
 //!   [`polling`]: events that their receiver fetches; [`lines`]: what goes out one after the other;
@@ -59,5 +59,6 @@ pub mod testing;
 pub mod token;
 pub mod topics;
 mod turn;
+pub mod undelivered;
 pub mod verdict;
 pub mod webhooks;

@@ -17,7 +17,7 @@ mod topic;
 mod webhook;
 
 pub use auth::{Auth, AuthStyle, BadCertificate, ClientCertificate, Signature, TokenSource, sendable};
-pub use delivery::{Attempt, Delivery, DeliveryState, Failure, Phases, Reply};
+pub use delivery::{Attempt, Delivery, DeliveryState, DeliverySummary, Failure, Phases, Reply};
 pub use event::{
     Event, MAX_DEPTH, MAX_METADATA, MAX_METADATA_BYTES, MAX_PAYLOAD, Metadata, Payload, Payloads,
 };

@@ -10,14 +10,15 @@ use crate::{
     error::Error,
     filter::{Filter, Miss},
     model::{
-        Attempt, CustomTopic, Delivery, DeliveryId, DeliveryState, EventId, Health, KeyId, KeyRecord,
-        Metadata, OrderingKey, Payload, Payloads, PublicKey, RedirectUri, Replay, ReplayId, Scope, Secret,
-        Tenant, TenantId, Topic, Webhook, WebhookId,
+        Attempt, CustomTopic, Delivery, DeliveryId, DeliveryState, DeliverySummary, EventId, Health, KeyId,
+        KeyRecord, Metadata, OrderingKey, Payload, Payloads, PublicKey, RedirectUri, Replay, ReplayId, Scope,
+        Secret, Tenant, TenantId, Topic, Webhook, WebhookId,
     },
     oauth::{ConsentRequest, Decision, Question, Refusal, SentBack, TokenRequest, Tokens},
     polling::{HandedOut, PollRequest},
     replay,
     stats::Stats,
+    undelivered::Narrowed,
 };
 
 mod drafts;
@@ -120,6 +121,8 @@ pub enum Operation {
     Publish(Vec<Result<NewEvent, Error>>),
     /// List a webhook's deliveries, newest first.
     ListDeliveries(Asked, WebhookId, Sought, PageRequest),
+    /// List what is not delivered yet.
+    ListUndelivered(Asked, Narrowed, PageRequest),
     /// Tell how a webhook's deliveries of so many hours went.
     GetStats(Asked, Selector, u16),
     /// Read a delivery with its attempts.
@@ -404,6 +407,8 @@ pub enum Outcome {
     Published(Vec<Result<Receipt, Error>>),
     /// Deliveries.
     Deliveries(Page<Delivery>),
+    /// What is not delivered yet, and when that was so.
+    Undelivered(Page<DeliverySummary>, Timestamp),
     /// A delivery.
     Delivery(Box<Delivery>),
     /// A delivery that is attempted again.

@@ -22,10 +22,12 @@ use crate::{
     filter::Filter,
     hint::Hint,
     model::{
-        Attempt, ClientCertificate, Credentials, CustomTopic, Delivery, DeliveryId, Event, EventId, KeyHash,
-        KeyId, KeyRecord, State, Tally, Tenant, TenantId, TokenSource, Topic, Webhook, WebhookId, Window,
+        Attempt, ClientCertificate, Credentials, CustomTopic, Delivery, DeliveryId, DeliverySummary, Event,
+        EventId, KeyHash, KeyId, KeyRecord, State, Tally, Tenant, TenantId, TokenSource, Topic, Webhook,
+        WebhookId, Window,
     },
     operation::{Page, PageRequest, Sought},
+    undelivered::Undelivered,
     verdict::Exchange,
 };
 
@@ -237,7 +239,8 @@ pub trait Events: Send + Sync {
     /// Finds an event.
     async fn event(&self, tenant: &TenantId, id: &EventId) -> Result<Option<Arc<Event>>, Error>;
     /// First attempts of events accepted from `from` (inclusive) to `until` (exclusive), which no record shows. A
-    /// page is as long as it suits the engine, about its limit.
+    /// page is as long as it suits the engine, about its limit: it may be empty, and not the last. The same cursor leads to
+    /// the same page, but for what is on record by then, or was accepted since.
     async fn stranded(
         &self,
         from: Timestamp,
@@ -356,6 +359,12 @@ pub trait Deliveries: Send + Sync {
         sought: &Sought,
         page: &PageRequest,
     ) -> Result<Page<Delivery>, Error>;
+    /// Those that are pending, parked or waiting of what is sought, by tenant, webhook and age, the oldest first. A page may end before it is full, or empty, and not be the last. What changed a moment ago may not show yet.
+    async fn undelivered(
+        &self,
+        sought: &Undelivered,
+        page: &PageRequest,
+    ) -> Result<Page<DeliverySummary>, Error>;
     /// A webhook's deliveries of events of a window, oldest first.
     async fn deliveries_within(
         &self,

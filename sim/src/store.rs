@@ -9,6 +9,7 @@ mod lines;
 mod parked;
 mod reopen;
 mod replays;
+mod undelivered;
 mod webhooks;
 
 use std::{

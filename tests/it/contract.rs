@@ -28,6 +28,8 @@ mod sought;
 mod stranded;
 mod tenants;
 mod topics;
+mod undelivered;
+mod unrecorded;
 mod webhooks;
 
 use std::{

@@ -1,7 +1,7 @@
 //! The documented APIs, each as its clients see it.
 
 mod centry;
-mod golden;
+pub(crate) mod golden;
 mod oauth;
 mod sapo;
 mod shipstream;

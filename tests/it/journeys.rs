@@ -23,4 +23,5 @@ mod secrets;
 mod telemetry;
 mod tls;
 mod tokens;
+mod undelivered;
 mod upgrade;

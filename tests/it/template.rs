@@ -1,14 +1,19 @@
 //! `template.yaml` is the only list of routes: what the code serves, it names, and what it names is served.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
+use aws_sdk_dynamodb::{Client, types::KeySchemaElement};
 use http::{Method, StatusCode};
 use postrider::{
     catalogue::Catalogue,
     dialect::{self, Request},
     error::Error,
 };
-use postrider_tests::{tenant::Tenant, world::World};
+use postrider_aws::provision::{QueueSettings, provision};
+use postrider_tests::{servers::Servers, tenant::Tenant, world::World};
 use serde_json::json;
 use serde_yaml_ng::Value;
 
@@ -113,6 +118,7 @@ fn what_the_dialects_serve_is_in_the_template() {
     for path in paths(&own, 5)
         .into_iter()
         .chain(paths(&asked_again, 4))
+        .chain(paths(&["v1", "undelivered"], 2))
         .chain(paths(&others, 4))
         .chain(paths(&wordpress, 6))
         .chain(paths(&oauth, 3))
@@ -146,6 +152,52 @@ fn what_a_function_reads_of_its_environment_the_template_sets() {
     let never = "POSTRIDER_ALLOW_PRIVATE_TARGETS";
     for name in read {
         assert_eq!(TEMPLATE.contains(&format!("{name}:")), name != never, "{name}");
+    }
+}
+
+/// A table's keys and what its indexes hold, by their names.
+type Shape = (Vec<String>, BTreeMap<String, (Vec<String>, BTreeSet<String>)>);
+
+fn shape_in_template(resource: &str) -> Shape {
+    let template: Value = serde_yaml_ng::from_str(TEMPLATE).unwrap();
+    let table = template["Resources"][resource]["Properties"].clone();
+    let texts = |list: &Value, field: Option<&str>| -> Vec<String> {
+        let list = list.as_sequence().unwrap().iter();
+        list.map(|one| field.map_or(one, |field| &one[field]).as_str().unwrap().to_owned()).collect()
+    };
+    let keys = |of: &Value| texts(&of["KeySchema"], Some("AttributeName"));
+    let indexes = table.get("GlobalSecondaryIndexes").and_then(Value::as_sequence);
+    let index = |one: &Value| {
+        let held = texts(&one["Projection"]["NonKeyAttributes"], None).into_iter().collect();
+        (one["IndexName"].as_str().unwrap().to_owned(), (keys(one), held))
+    };
+    (keys(&table), indexes.into_iter().flatten().map(index).collect())
+}
+
+async fn shape_of(db: &Client, table: &str) -> Shape {
+    let table = db.describe_table().table_name(table).send().await.unwrap().table.unwrap();
+    let keys =
+        |schema: &[KeySchemaElement]| schema.iter().map(|key| key.attribute_name.clone()).collect::<Vec<_>>();
+    let indexes = table.global_secondary_indexes().iter().map(|index| {
+        let held = index.projection().unwrap().non_key_attributes().iter().cloned().collect();
+        (index.index_name().unwrap().to_owned(), (keys(index.key_schema()), held))
+    });
+    (keys(table.key_schema()), indexes.collect())
+}
+
+#[tokio::test]
+async fn the_tables_that_are_tested_are_those_of_the_template() {
+    let config = Servers::shared().config();
+    let queue = QueueSettings { visibility: Duration::from_mins(1), max_receives: 5 };
+    let (settings, _) = provision(&config, "template", queue).await.unwrap();
+    let db = Client::new(&config);
+    for (resource, table) in [
+        ("WebhooksTable", &settings.webhooks_table),
+        ("KeysTable", &settings.keys_table),
+        ("EventsTable", &settings.events_table),
+        ("DeliveriesTable", &settings.deliveries_table),
+    ] {
+        assert_eq!(shape_of(&db, table).await, shape_in_template(resource), "{resource}");
     }
 }
 

@@ -11,6 +11,7 @@ use postrider::{
     hint::Hint,
     model::{Delivery, DeliveryId, DeliveryState},
     ports::Claim,
+    undelivered::Position,
 };
 
 use crate::{
@@ -67,6 +68,7 @@ impl Engine {
             .set_key(Some(delivery_key(blank.id)))
             .update_expression(format!(
                 "SET mark = :mark, leased_until = :lease, due_shard = :shard, due_at = :due, \
+                 open_shard = :shard, open_at = :open, \
                  tenant = if_not_exists(tenant, :tenant), event_id = if_not_exists(event_id, :event), \
                  topic = if_not_exists(topic, :topic), #state = :pending, \
                  attempt_count = if_not_exists(attempt_count, :none), attempts = if_not_exists(attempts, :empty), \
@@ -81,6 +83,7 @@ impl Engine {
             .expression_attribute_values(":lease", micros(lease))
             .expression_attribute_values(":shard", text(due_shard(blank.id)))
             .expression_attribute_values(":due", number((lease + GRACE).as_millisecond()))
+            .expression_attribute_values(":open", text(Position::of(&blank.tenant, blank.id).to_string()))
             .expression_attribute_values(":tenant", text(blank.tenant.as_str()))
             .expression_attribute_values(":event", text(blank.event.as_str()))
             .expression_attribute_values(":topic", text(blank.topic.as_str()))

@@ -6,15 +6,19 @@ use jiff::Timestamp;
 use postrider::{
     error::Error,
     hint::Hint,
-    model::{Attempt, Delivery, DeliveryId, DeliveryState, Tally, TenantId, WebhookId, Window},
+    model::{
+        Attempt, Delivery, DeliveryId, DeliveryState, DeliverySummary, Tally, TenantId, WebhookId, Window,
+    },
     operation::{Page, PageRequest, Sought},
     ports::{Claim, Deliveries},
+    undelivered::Undelivered,
 };
 
 use crate::{
     Engine,
     fault::{fault, odd},
     item::{Item, Read, expiry, key, micros, number, text},
+    undelivered,
 };
 
 /// Partitions of the index of what is due: each takes 1,000 writes a second.
@@ -82,11 +86,14 @@ pub(crate) fn item(delivery: &Delivery, due: Option<Timestamp>) -> Result<Item, 
         item.insert("due_shard".into(), text(due_shard(delivery.id)));
         item.insert("due_at".into(), number(due.as_millisecond()));
     }
+    if delivery.state.is_open() {
+        item.extend(undelivered::attributes(delivery));
+    }
     Ok(item)
 }
 
-pub(crate) fn delivery(item: &Item) -> Result<Delivery, Error> {
-    let state = match item.text("state")? {
+pub(crate) fn state(item: &Item) -> Result<DeliveryState, Error> {
+    Ok(match item.text("state")? {
         "pending" => DeliveryState::Pending,
         "delivered" => DeliveryState::Delivered,
         "failed" => DeliveryState::Failed,
@@ -94,13 +101,16 @@ pub(crate) fn delivery(item: &Item) -> Result<Delivery, Error> {
         "discarded" => DeliveryState::Discarded,
         "waiting" => DeliveryState::Waiting,
         _ => return Err(odd("state")),
-    };
+    })
+}
+
+pub(crate) fn delivery(item: &Item) -> Result<Delivery, Error> {
     Ok(Delivery {
         id: DeliveryId { webhook: item.parsed("pk")?, event: item.parsed("sk")? },
         tenant: item.parsed("tenant")?,
         event: item.parsed("event_id")?,
         topic: item.parsed("topic")?,
-        state,
+        state: state(item)?,
         attempt_count: u32::try_from(item.number("attempt_count")?).map_err(|_| odd("attempt_count"))?,
         attempts: serde_json::from_str(item.text("attempts")?).map_err(|_| odd("attempts"))?,
         created_at: item.time("created_at")?,
@@ -268,6 +278,14 @@ impl Deliveries for Engine {
         page: &PageRequest,
     ) -> Result<Page<Delivery>, Error> {
         self.deliveries_in(tenant, webhook, window, page).await
+    }
+
+    async fn undelivered(
+        &self,
+        sought: &Undelivered,
+        page: &PageRequest,
+    ) -> Result<Page<DeliverySummary>, Error> {
+        self.list_undelivered(sought, page).await
     }
 
     async fn due(&self, now: Timestamp, lease: Timestamp, limit: usize) -> Result<Vec<Hint>, Error> {

@@ -28,6 +28,7 @@ mod subscriptions;
 mod tallies;
 mod tenants;
 mod topics;
+mod undelivered;
 mod webhooks;
 mod within;
 

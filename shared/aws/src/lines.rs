@@ -154,7 +154,8 @@ impl Engine {
             .expression_attribute_values(":mark", mark.value())
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .update_expression(format!(
-                "SET mark = :mark, #state = :discarded{set} REMOVE next_attempt_at, leased_until{gone}"
+                "SET mark = :mark, #state = :discarded{set} \
+                 REMOVE next_attempt_at, leased_until, open_shard, open_at{gone}"
             ))
             .condition_expression(
                 "#tenant = :tenant AND (#state IN (:parked, :waiting, :failed) OR (#state = :pending \

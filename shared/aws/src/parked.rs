@@ -63,10 +63,12 @@ impl Engine {
             let discarded = (":discarded", text(state_text(DeliveryState::Discarded)));
             if in_line {
                 let values = [discarded, (":shard", text(due_shard(id))), (":now", number(0))];
-                let change = "#state = :discarded, due_shard = :shard, due_at = :now";
+                let change =
+                    "#state = :discarded, due_shard = :shard, due_at = :now REMOVE open_shard, open_at";
                 return self.unpark(tenant, id, change, values).await;
             }
-            self.unpark(tenant, id, "#state = :discarded REMOVE due_shard, due_at", [discarded]).await
+            let change = "#state = :discarded REMOVE due_shard, due_at, open_shard, open_at";
+            self.unpark(tenant, id, change, [discarded]).await
         };
         Ok(taken(stream::iter(ids).map(discard).buffered(AT_ONCE).collect().await)?.len())
     }

@@ -79,8 +79,8 @@ impl Engine {
                 (":attempts", text(&attempts)),
                 (":number", number(by.number)),
             ];
-            let change =
-                "#state = :delivered, attempts = :attempts, attempt_count = :number REMOVE due_shard, due_at";
+            let change = "#state = :delivered, attempts = :attempts, attempt_count = :number \
+                          REMOVE due_shard, due_at, open_shard, open_at";
             self.unpark(tenant, id, change, values).await.map(drop)
         };
         let ids: Vec<_> = deliveries.to_vec();

@@ -12,7 +12,10 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use postrider::error::Error;
 use postrider_lambda::Settings;
 
-use crate::fault::{fault, odd};
+use crate::{
+    fault::{fault, odd},
+    undelivered,
+};
 
 /// What a local queue is like.
 #[derive(Debug, Clone, Copy)]
@@ -32,17 +35,18 @@ pub async fn provision(
     let name = |what: &str| format!("{prefix}-{what}");
     let db = aws_sdk_dynamodb::Client::new(config);
     let plain: &[&str] = &["pk", "sk"];
-    table(&db, &name("webhooks"), plain, None).await?;
-    table(&db, &name("keys"), plain, None).await?;
+    table(&db, &name("webhooks"), plain, &[]).await?;
+    table(&db, &name("keys"), plain, &[]).await?;
     let by_minute =
         ("by_minute", [("bucket", false), ("uid", false)], &["event_id", "tenant", "webhooks"][..]);
-    table(&db, &name("events"), &["pk"], Some(by_minute)).await?;
+    table(&db, &name("events"), &["pk"], &[by_minute]).await?;
     let due = (
         "due",
         [("due_shard", false), ("due_at", true)],
         &["attempt_count", "event_id", "ordering_key", "tenant"][..],
     );
-    table(&db, &name("deliveries"), plain, Some(due)).await?;
+    let undelivered = ("undelivered", [("open_shard", false), ("open_at", false)], undelivered::SHOWN);
+    table(&db, &name("deliveries"), plain, &[due, undelivered]).await?;
     let (queue_url, slow_queue_url, dead) = queues(config, prefix, queue).await?;
     let kms = aws_sdk_kms::Client::new(config).create_key().send().await.map_err(fault("making a key"))?;
     let settings = Settings {
@@ -72,7 +76,7 @@ async fn table(
     db: &aws_sdk_dynamodb::Client,
     name: &str,
     keys: &[&str],
-    index: Option<Index<'_>>,
+    indexes: &[Index<'_>],
 ) -> Result<(), Error> {
     let attribute = |name: &str, is_number: bool| {
         let kind = if is_number { ScalarAttributeType::N } else { ScalarAttributeType::S };
@@ -85,9 +89,9 @@ async fn table(
         .table_name(name)
         .billing_mode(BillingMode::PayPerRequest)
         .set_key_schema(Some(schema(keys)?));
-    if let Some((index, keys, included)) = index {
+    for (index, keys, included) in indexes {
         for (name, is_number) in keys {
-            attributes.push(attribute(name, is_number)?);
+            attributes.push(attribute(name, *is_number)?);
         }
         let included = included.iter().map(ToString::to_string).collect();
         let projection = Projection::builder()
@@ -95,7 +99,7 @@ async fn table(
             .set_non_key_attributes(Some(included))
             .build();
         let built = GlobalSecondaryIndex::builder()
-            .index_name(index)
+            .index_name(*index)
             .set_key_schema(Some(schema(&keys.map(|(name, _)| name))?))
             .projection(projection)
             .build();

@@ -31,7 +31,7 @@ pub(crate) fn bucket(uid: Uuid, accepted_at: Timestamp) -> String {
 }
 
 impl Engine {
-    /// A page is one minute, whatever its limit: the cursor is the next one.
+    /// A page is one minute, whatever its limit and whatever is in it: the cursor is the next one.
     pub(crate) async fn stranded_in(
         &self,
         from: Timestamp,
@@ -39,27 +39,30 @@ impl Engine {
         page: &PageRequest,
     ) -> Result<Page<Hint>, Error> {
         let last = until.as_second().div_euclid(60);
-        let mut minute = match &page.after {
-            None => from.as_second().div_euclid(60),
-            Some(after) => after.parse().map_err(|_| Error::invalid("cursor", "is not one that we gave"))?,
-        };
-        let window = from.as_millisecond()..=until.as_millisecond();
-        while minute <= last {
-            let shards = (0..SHARDS).map(|shard| self.hints_of(format!("{minute}#{shard}")));
-            let hints = try_join_all(shards).await?.into_iter().flatten();
-            // An event's number begins with the milliseconds of its acceptance.
-            let inside = |hint: &Hint| {
-                let millis = i64::try_from(hint.delivery.event.as_u128() >> 80).unwrap_or_default();
-                window.contains(&millis) && millis < until.as_millisecond()
-            };
-            let items = self.unrecorded(hints.filter(inside).collect()).await?;
-            minute += 1;
-            if !items.is_empty() {
-                let next = (minute <= last).then(|| minute.to_string());
-                return Ok(Page { items, next });
+        let first = from.as_second().div_euclid(60);
+        let minute = match &page.after {
+            None => first,
+            // Those before have been swept since.
+            Some(after) => {
+                let minute: i64 =
+                    after.parse().map_err(|_| Error::invalid("cursor", "is not one that we gave"))?;
+                minute.max(first)
             }
+        };
+        if last < minute {
+            return Ok(Page { items: Vec::new(), next: None });
         }
-        Ok(Page { items: Vec::new(), next: None })
+        let shards = (0..SHARDS).map(|shard| self.hints_of(format!("{minute}#{shard}")));
+        let hints = try_join_all(shards).await?.into_iter().flatten();
+        // An event's number begins with the milliseconds of its acceptance.
+        let window = from.as_millisecond()..until.as_millisecond();
+        let inside = |hint: &Hint| {
+            let millis = i64::try_from(hint.delivery.event.as_u128() >> 80).unwrap_or_default();
+            window.contains(&millis)
+        };
+        let items = self.unrecorded(hints.filter(inside).collect()).await?;
+        let next = (minute < last).then(|| (minute + 1).to_string());
+        Ok(Page { items, next })
     }
 
     async fn hints_of(&self, bucket: String) -> Result<Vec<Hint>, Error> {

@@ -8,11 +8,12 @@ use postrider::{
     error::Error,
     hint::Hint,
     model::{
-        Attempt, Delivery, DeliveryId, DeliveryState, OrderingKey, ReplayId, Tally, TenantId, WebhookId,
-        Window,
+        Attempt, Delivery, DeliveryId, DeliveryState, DeliverySummary, OrderingKey, ReplayId, Tally,
+        TenantId, WebhookId, Window,
     },
     operation::{Page, PageRequest, Sought},
     ports::{Claim, Deliveries},
+    undelivered::Undelivered,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
@@ -385,6 +386,14 @@ impl Deliveries for Engine {
         page: &PageRequest,
     ) -> Result<Page<Delivery>, Error> {
         self.deliveries_in(tenant, webhook, window, page).await
+    }
+
+    async fn undelivered(
+        &self,
+        sought: &Undelivered,
+        page: &PageRequest,
+    ) -> Result<Page<DeliverySummary>, Error> {
+        self.list_undelivered(sought, page).await
     }
 
     async fn due(&self, now: Timestamp, lease: Timestamp, limit: usize) -> Result<Vec<Hint>, Error> {

@@ -22,6 +22,7 @@ mod replays;
 mod rows;
 mod tenants;
 mod topics;
+mod undelivered;
 mod webhooks;
 mod writer;
 

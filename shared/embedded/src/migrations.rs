@@ -12,7 +12,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::broken;
 
 /// Each leads to the version of its place, the first from an empty file.
-const STEPS: &[&str] = &[include_str!("schema.sql")];
+const STEPS: &[&str] = &[include_str!("schema.sql"), include_str!("migrations/0002_undelivered.sql")];
 
 const VERSION: &str = "user_version";
 

@@ -13,7 +13,7 @@ use super::{
     Call, Context, Dialect, Message, Posting, Request, Response, Table,
     json::{Fields, Query},
     only, v1_auth, v1_delivery, v1_events, v1_filters, v1_history, v1_limits, v1_lines, v1_polling,
-    v1_replays, v1_views,
+    v1_replays, v1_undelivered, v1_views,
 };
 use crate::{
     access,
@@ -122,6 +122,7 @@ fn operation(request: &Request, catalogue: &Catalogue) -> Result<Operation, Erro
         (_, ["tenants", ..]) => tenants(request, method, &parts[1..]),
         (_, ["webhooks", ..]) => webhooks(request, catalogue, method, &parts[1..]),
         (_, ["replays", ..]) => v1_replays::operation(request, catalogue, method, &parts[1..]),
+        ("GET", ["undelivered"]) => v1_undelivered::list(request, catalogue),
         ("GET", ["deliveries", id]) => {
             let id = id.parse().map_err(|_| Error::NotFound("delivery"))?;
             Ok(Operation::GetDelivery(asked(request)?, id))
@@ -145,7 +146,7 @@ fn operation(request: &Request, catalogue: &Catalogue) -> Result<Operation, Erro
         ("POST", ["filters", "test"]) => v1_filters::test(request, catalogue),
         (
             _,
-            ["health" | "events" | "credentials"]
+            ["health" | "events" | "credentials" | "undelivered"]
             | ["deliveries", _]
             | ["deliveries", _, "retry"]
             | ["filters", "test"],

@@ -7,6 +7,7 @@ use super::{Request, json::Query};
 use crate::{
     catalogue::Catalogue,
     error::Error,
+    model::Topic,
     operation::Sought,
     stats::{Counts, HOURS, MAX_HOURS, Stats},
 };
@@ -18,12 +19,17 @@ pub(super) fn sought(request: &Request, catalogue: &Catalogue) -> Result<Sought,
         serde_json::from_value(text.into())
             .map_err(|_| Error::invalid("state", "must be pending, delivered, failed, parked or discarded"))
     });
-    let topic = |name: &str| catalogue.topic(name).ok_or_else(|| Error::UnknownTopic(name.to_owned()));
     let (since, until) = (time(&query, "since")?, time(&query, "until")?);
     if since.zip(until).is_some_and(|(since, until)| until <= since) {
         return Err(Error::invalid("until", "must be later than since"));
     }
-    Ok(Sought { state: state.transpose()?, topic: query.get("topic").map(topic).transpose()?, since, until })
+    Ok(Sought { state: state.transpose()?, topic: topic(&query, catalogue)?, since, until })
+}
+
+/// Of which topic they are to be, by any of its names.
+pub(super) fn topic(query: &Query, catalogue: &Catalogue) -> Result<Option<Topic>, Error> {
+    let known = |name: &str| catalogue.topic(name).ok_or_else(|| Error::UnknownTopic(name.to_owned()));
+    query.get("topic").map(known).transpose()
 }
 
 fn time(query: &Query, name: &str) -> Result<Option<Timestamp>, Error> {

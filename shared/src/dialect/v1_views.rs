@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use super::{
     Context, Response, answer,
     v1::{JSON, write_cursor},
-    v1_auth, v1_delivery, v1_history, v1_polling, v1_replays,
+    v1_auth, v1_delivery, v1_history, v1_polling, v1_replays, v1_undelivered,
 };
 use crate::{
     error::Error,
     filter::Miss,
-    model::{Delivery, KeyRecord, State, Tenant, Webhook},
+    model::{Delivery, DeliverySummary, KeyRecord, State, Tenant, Webhook},
     operation::{Outcome, Page, Receipt, Tested, TopicEntry},
 };
 
@@ -71,6 +71,9 @@ pub(super) fn success(outcome: Outcome) -> Response {
             return response;
         }
         Outcome::Deliveries(page) => (StatusCode::OK, page_view(&page, |d| delivery_view(d, false))),
+        Outcome::Undelivered(page, at) => {
+            (StatusCode::OK, page_view(&page, |summary| v1_undelivered::view(summary, at)))
+        }
         Outcome::Stats(stats) => (StatusCode::OK, v1_history::stats_view(&stats)),
         Outcome::Delivery(delivery) => (StatusCode::OK, delivery_view(&delivery, true)),
         Outcome::DeliveryRetried(delivery) => (StatusCode::ACCEPTED, delivery_view(&delivery, true)),
@@ -188,19 +191,21 @@ fn with_secret(webhook: &Webhook) -> Value {
 }
 
 fn delivery_view(delivery: &Delivery, whole: bool) -> Value {
-    let last = delivery.attempts.last();
-    let mut view = json!({
-        "id": delivery.id, "tenant": delivery.tenant, "webhook": delivery.id.webhook, "event": delivery.event,
-        "topic": delivery.topic, "state": delivery.state, "attempt_count": delivery.attempt_count,
-        "created_at": delivery.created_at, "next_attempt_at": delivery.next_attempt_at,
-        "ordering_key": delivery.ordering_key,
-        "last_status": last.and_then(|a| a.reply.as_ref()).map(|reply| reply.status),
-        "last_failure": last.and_then(|a| a.failure),
-    });
+    let mut view = summary_view(&DeliverySummary::of(delivery));
     if whole {
         view["attempts"] = json!(delivery.attempts);
     }
     view
+}
+
+pub(super) fn summary_view(delivery: &DeliverySummary) -> Value {
+    json!({
+        "id": delivery.id, "tenant": delivery.tenant, "webhook": delivery.id.webhook, "event": delivery.event,
+        "topic": delivery.topic, "state": delivery.state, "attempt_count": delivery.attempt_count,
+        "created_at": delivery.created_at, "next_attempt_at": delivery.next_attempt_at,
+        "ordering_key": delivery.ordering_key,
+        "last_status": delivery.last_status, "last_failure": delivery.last_failure,
+    })
 }
 
 fn tested_view(tested: &Tested) -> Value {

@@ -23,6 +23,13 @@ pub enum DeliveryState {
     Waiting,
 }
 
+impl DeliveryState {
+    /// Whether a delivery that stands so may be delivered yet, by itself or once its webhook takes it.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::Parked | Self::Waiting)
+    }
+}
+
 /// Why an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -186,6 +193,53 @@ pub struct Delivery {
     /// Of which of its webhook's lines it is; none: of none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ordering_key: Option<OrderingKey>,
+}
+
+/// What lists show of a delivery: all but its attempts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliverySummary {
+    /// Its name.
+    pub id: DeliveryId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The publisher's name of the event.
+    pub event: EventId,
+    /// The event's topic.
+    pub topic: Topic,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// How many attempts there were.
+    pub attempt_count: u32,
+    /// When the event was accepted.
+    pub created_at: Timestamp,
+    /// When the next attempt is due.
+    pub next_attempt_at: Option<Timestamp>,
+    /// Of which of its webhook's lines it is; none: of none.
+    pub ordering_key: Option<OrderingKey>,
+    /// The status that its newest attempt was answered with, if it was.
+    pub last_status: Option<u16>,
+    /// Why its newest attempt failed, if it did.
+    pub last_failure: Option<Failure>,
+}
+
+impl DeliverySummary {
+    /// What is shown of a delivery.
+    pub fn of(delivery: &Delivery) -> Self {
+        let last = delivery.attempts.last();
+        Self {
+            id: delivery.id,
+            tenant: delivery.tenant.clone(),
+            event: delivery.event.clone(),
+            topic: delivery.topic.clone(),
+            state: delivery.state,
+            attempt_count: delivery.attempt_count,
+            created_at: delivery.created_at,
+            next_attempt_at: delivery.next_attempt_at,
+            ordering_key: delivery.ordering_key.clone(),
+            last_status: last.and_then(|attempt| attempt.reply.as_ref()).map(|reply| reply.status),
+            last_failure: last.and_then(|attempt| attempt.failure),
+        }
+    }
 }
 
 /// What attempts may take up in one record: a `DynamoDB` item is at most 400 KB.

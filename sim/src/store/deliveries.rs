@@ -5,9 +5,10 @@ use jiff::{SignedDuration, Timestamp};
 use postrider::{
     error::Error,
     hint::Hint,
-    model::{Attempt, Delivery, DeliveryId, Tally, TenantId, WebhookId, Window},
+    model::{Attempt, Delivery, DeliveryId, DeliverySummary, Tally, TenantId, WebhookId, Window},
     operation::{Page, PageRequest, Sought},
     ports::{Claim, Deliveries},
+    undelivered::Undelivered,
 };
 
 use super::{KeptDelivery, SimStore, Tables, odd_cursor, page};
@@ -248,6 +249,14 @@ impl Deliveries for SimStore {
         request: &PageRequest,
     ) -> Result<Page<Delivery>, Error> {
         self.deliveries_in(tenant, webhook, window, request).await
+    }
+
+    async fn undelivered(
+        &self,
+        sought: &Undelivered,
+        page: &PageRequest,
+    ) -> Result<Page<DeliverySummary>, Error> {
+        self.list_undelivered(sought, page).await
     }
 
     async fn due(&self, now: Timestamp, lease: Timestamp, limit: usize) -> Result<Vec<Hint>, Error> {

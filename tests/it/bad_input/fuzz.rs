@@ -18,7 +18,7 @@ const RAW_EACH: usize = 25;
 
 const METHODS: [Method; 7] =
     [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS];
-const WORDS: [&str; 21] = [
+const WORDS: [&str; 22] = [
     "v1",
     "integration",
     "webhooks",
@@ -28,6 +28,7 @@ const WORDS: [&str; 21] = [
     "events",
     "filters",
     "deliveries",
+    "undelivered",
     "health",
     "secret",
     "rotate",

@@ -367,6 +367,7 @@ async fn what_is_not_there_is_not_found() {
         (Method::PATCH, "/v1/webhooks"),
         (Method::GET, "/v1/credentials"),
         (Method::POST, "/v1/deliveries/x"),
+        (Method::POST, "/v1/undelivered"),
         (Method::PUT, "/v1/tenants"),
         (Method::PATCH, "/v1/tenants/x"),
         (Method::PUT, "/v1/tenants/x/keys"),

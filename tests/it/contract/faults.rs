@@ -15,6 +15,7 @@ use postrider::{
         Credentials, CustomTopic, Delivery, DeliveryState, Event, KeyRecord, Secret, Tally, TenantId, Webhook,
     },
     ports::{Added, Claim, Deliveries, Events, Queue, Sending, Store, Webhooks},
+    undelivered::{Undelivered, Whose},
 };
 use postrider_aws::Engine;
 use postrider_tests::faults::{self, Fault, Proxy};
@@ -168,6 +169,10 @@ verbs! { engine, kept;
         engine.matching(&kept.tenant, &topic("order.created")).await.map(|found| found.is_some())
     };
     stranded: "()" | "()" => async { engine.stranded(now() - secs(60), now(), &all()).await.map(drop) };
+    undelivered: "true" | "true" => async {
+        let sought = Undelivered { whose: Whose::All, topic: None, accepted_before: None };
+        is_among(engine.undelivered(&sought, &all()).await.map(|page| page.items), |one| one.id == kept.parked.id)
+    };
     delivery: "true" | "true" => async {
         engine.delivery(&kept.tenant, kept.pending.id).await.map(|found| found.is_some())
     };

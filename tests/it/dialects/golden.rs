@@ -62,8 +62,8 @@ macro_rules! documented {
 }
 pub(super) use documented;
 
-/// The runner over the AWS engine, which all dialects share.
-pub(super) async fn on_aws() -> &'static World {
+/// The runner over the AWS engine, which all tests share.
+pub(crate) async fn on_aws() -> &'static World {
     static SHARED: OnceCell<World> = OnceCell::const_new();
     SHARED.get_or_init(start_on_aws).await
 }

@@ -44,7 +44,7 @@ fn walks(owner: &Tenant, key: &str, webhook: &str, delivery: &str, replay: &str)
         Some(body)
     };
     let sample = json!({ "webhook": webhook, "event": { "topic": "order.created" } });
-    let webhook = format!("/v1/webhooks/{webhook}");
+    let (hook_id, webhook) = (webhook, format!("/v1/webhooks/{webhook}"));
     let granted = json!({ "id": "thief", "secret": "s" });
     vec![
         walk("POST /v1/tenants", "/v1/tenants", Some(json!({ "id": id })), 403),
@@ -94,6 +94,8 @@ fn walks(owner: &Tenant, key: &str, webhook: &str, delivery: &str, replay: &str)
         walk("GET /v1/webhooks/{id}/deliveries", format!("{webhook}/deliveries?{named}"), None, 403),
         walk("GET /v1/webhooks/{id}/stats", format!("{webhook}/stats"), None, 404),
         walk("GET /v1/webhooks/{id}/stats", format!("{webhook}/stats?{named}"), None, 403),
+        walk("GET /v1/undelivered", format!("/v1/undelivered?webhook={hook_id}"), None, 404),
+        walk("GET /v1/undelivered", format!("/v1/undelivered?{named}"), None, 403),
         walk("DELETE /v1/deliveries/{id}", format!("/v1/deliveries/{delivery}"), None, 404),
         walk("DELETE /v1/deliveries/{id}", format!("/v1/deliveries/{delivery}?{named}"), None, 403),
         walk("GET /v1/deliveries/{id}", format!("/v1/deliveries/{delivery}"), None, 404),
@@ -308,6 +310,7 @@ async fn rpc(client: &Client, key: &str, path: &str, args: Value) -> Value {
 async fn own_things(stranger: &Client, key: &str) {
     let seller = stranger.tiki(key);
     assert_eq!(stranger.get("/v1/webhooks").await.expect(200)["data"], json!([]));
+    assert_eq!(stranger.get("/v1/undelivered").await.expect(200)["data"], json!([]));
     assert_eq!(seller.get("/integration/v1/webhooks").await.expect(200), json!({ "data": [] }));
     assert_eq!(stranger.with("authorization", basic(key)).get(ULTIMATE).await.expect(200), json!([]));
     assert_eq!(rpc(stranger, key, "webhook.list", json!([])).await["result"], json!([]));

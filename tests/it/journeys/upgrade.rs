@@ -1,4 +1,5 @@
-//! A data file that is not this release's to open is refused, with words, and stays as it was.
+//! A data file of an older release is brought up to date; one that is not this release's to open is refused, with words, and
+//! stays as it was.
 
 use std::{
     fs::{self, OpenOptions},
@@ -6,7 +7,12 @@ use std::{
     process::{Command, Output},
 };
 
-use postrider_tests::world::{OPERATOR, Options, World, free_port, runner};
+use postrider_tests::{
+    poll,
+    tenant::text,
+    world::{OPERATOR, Options, World, free_port, runner},
+};
+use serde_json::json;
 
 /// Starts a second runner on the data of the first.
 fn start(world: &World) -> Output {
@@ -44,4 +50,30 @@ fn a_file_of_a_newer_release_is_refused() {
     let before = fs::read(world.data()).unwrap();
     is_refused(&world, "was written by a newer release: its schema is version 1000");
     assert!(fs::read(world.data()).unwrap() == before, "it is as it was");
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_version_is_brought_up_to_date_with_what_is_in_it() {
+    let world = World::start(Options::default());
+    let tenant = world.tenant("older").await;
+    let webhook = tenant.webhook("http://127.0.0.1:9/", &["*"]).await;
+    let pause = json!({ "active": false });
+    tenant.client.patch(&format!("/v1/webhooks/{}", text(&webhook, "id")), &pause).await.expect(200);
+    let event = tenant.publish("order.created", json!(1)).await;
+    let parked = tenant.delivery(text(&webhook, "id"), &event, |one| one["state"] == "parked").await;
+    assert!(world.terminate().success());
+    // As the release before the second version left it.
+    let file = rusqlite::Connection::open(world.data()).unwrap();
+    file.execute_batch("DROP INDEX deliveries_undelivered; PRAGMA user_version = 1").unwrap();
+    file.close().unwrap();
+    world.restart();
+    let list = format!("/v1/undelivered?tenant={}", tenant.id);
+    let found = poll::until(poll::SOON, "it is listed", || async {
+        world.operator().get(&list).await.expect(200)["data"].as_array().unwrap().first().cloned()
+    })
+    .await;
+    assert_eq!((&found["id"], &found["state"]), (&parked["id"], &json!("parked")));
+    let file = rusqlite::Connection::open(world.data()).unwrap();
+    let version: i64 = file.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(version, 2);
 }
