@@ -93,6 +93,7 @@ async fn run(args: Args) -> Result<(), Failed> {
     let tasks = TaskTracker::new();
     let inspector = Arc::new(Inspector::default());
     let metrics = metrics::Metrics::start().map_err(|error| Failed::Usage(error.to_string()))?;
+    tasks.spawn(metrics.upkeep(stop.clone()));
     let server = http::Server {
         routes: template.routes,
         ports: ports.clone(),

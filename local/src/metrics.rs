@@ -1,16 +1,23 @@
 //! `/metrics`, for Prometheus. For the operator alone: what a whole platform sends is not everybody's business.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::Full;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use postrider::{access, model::Scope, ports::Ports};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::http::{Answer, gateway};
 
 /// Bounds of the buckets of what is timed: from a receiver beside us to one at the end of its schedule.
 const SECONDS: [f64; 16] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 600.0, 86_400.0];
+
+/// How long figures wait to be taken in: some thousands, at most.
+const UPKEEP: Duration = Duration::from_secs(1);
 
 /// What was counted and timed since the start.
 pub(crate) struct Metrics(PrometheusHandle);
@@ -23,6 +30,16 @@ impl Metrics {
         let handle = builder.with_recommended_naming(true).install_recorder()?;
         postrider::telemetry::describe();
         Ok(Self(handle))
+    }
+
+    /// Takes in what was timed, every few seconds until told to stop: until then each figure is kept by itself, asked for or not.
+    pub(crate) fn upkeep(&self, stop: CancellationToken) -> impl Future<Output = ()> + use<> {
+        let handle = self.0.clone();
+        async move {
+            while stop.run_until_cancelled(sleep(UPKEEP)).await.is_some() {
+                handle.run_upkeep();
+            }
+        }
     }
 
     pub(crate) async fn answer(&self, ports: &Ports, headers: &HeaderMap) -> Answer {

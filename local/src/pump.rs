@@ -1,10 +1,10 @@
 //! From the queue to the delivery function, as Lambda's event source mapping does it: batches of the template's
 //! size, and what the function reports as failed comes again.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{convert::identity, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::SqsMessage;
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use postrider::{error::Error, ports::Ports};
 use postrider_outbound::Outbound;
@@ -113,11 +113,10 @@ struct Delivered {
 
 async fn deliver(ports: &Ports, post: &Outbound, record: Record) -> Delivered {
     let receipt = record.receipt.clone();
-    let mut event = SqsEvent::default();
-    event.records = vec![message(record)];
-    let handled = AssertUnwindSafe(delivery::handle(ports, post, event)).catch_unwind().await;
+    let message = message(record);
+    let delivered = AssertUnwindSafe(delivery::deliver(ports, post, &message)).catch_unwind().await;
     // As on Lambda: a function that dies leaves what it was given to come again.
-    Delivered { receipt, is_done: handled.is_ok_and(|response| response.batch_item_failures.is_empty()) }
+    Delivered { receipt, is_done: delivered.is_ok_and(identity) }
 }
 
 /// Deletes or returns records, and gives their room back.

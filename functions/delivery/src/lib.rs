@@ -3,7 +3,7 @@
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures::{StreamExt, stream::FuturesUnordered};
 use postrider::{
-    deliver,
+    deliver::deliver as attempt,
     errand::Errand,
     error::Error,
     fan_out,
@@ -15,17 +15,23 @@ use postrider::{
 /// Delivers a batch. A record that could not be put on record is reported as failed, and comes again.
 pub async fn handle(ports: &Ports, post: &dyn Post, event: SqsEvent) -> SqsBatchResponse {
     let mut attempts: FuturesUnordered<_> =
-        event.records.iter().map(async |record| (record, one(ports, post, record).await)).collect();
+        event.records.iter().map(async |record| (record, deliver(ports, post, record).await)).collect();
     let mut response = SqsBatchResponse::default();
-    while let Some((record, done)) = attempts.next().await {
-        let Err(error) = done else { continue };
-        let message = record.message_id.clone().unwrap_or_default();
-        tracing::error!(%error, fault = error.fault(), message, "a record comes again");
-        let mut failure = BatchItemFailure::default();
-        failure.item_identifier = message;
-        response.batch_item_failures.push(failure);
+    while let Some((record, is_done)) = attempts.next().await {
+        if !is_done {
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = record.message_id.clone().unwrap_or_default();
+            response.batch_item_failures.push(failure);
+        }
     }
     response
+}
+
+/// Does what one record asks for; false: it must come again.
+pub async fn deliver(ports: &Ports, post: &dyn Post, record: &SqsMessage) -> bool {
+    let Err(error) = one(ports, post, record).await else { return true };
+    tracing::error!(%error, fault = error.fault(), message = record.message_id, "a record comes again");
+    false
 }
 
 async fn one(ports: &Ports, post: &dyn Post, record: &SqsMessage) -> Result<(), Error> {
@@ -33,11 +39,12 @@ async fn one(ports: &Ports, post: &dyn Post, record: &SqsMessage) -> Result<(), 
     // A poison record fails here each time, until the queue's redrive policy makes it a dead letter.
     let (hint, inline) = match Hint::read(body) {
         Ok(hint) => hint,
-        Err(error) => return run(ports, Errand::read(body).map_err(|_| error)?).await,
+        // Few are: their futures are not to make those of attempts as long as they are.
+        Err(error) => return Box::pin(run(ports, Errand::read(body).map_err(|_| error)?)).await,
     };
     let received = record.attributes.get("ApproximateReceiveCount");
     let received = received.and_then(|count| count.parse().ok()).unwrap_or(1);
-    deliver::deliver(ports, post, &hint, inline, received).await.map(drop)
+    attempt(ports, post, &hint, inline, received).await.map(drop)
 }
 
 async fn run(ports: &Ports, errand: Errand) -> Result<(), Error> {
