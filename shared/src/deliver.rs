@@ -76,14 +76,14 @@ pub async fn deliver(
     if hint.lane() == Lane::Fast && health.is_slow(now) {
         // What is parked for want of room goes on after it.
         let released = hint.released.or(Some(parked::STEADY));
-        return forward(ports, Hint { released, ..hint.clone() }, Duration::ZERO, event).await;
+        return Box::pin(forward(ports, Hint { released, ..hint.clone() }, Duration::ZERO, event)).await;
     }
     let turn = match &target {
         Some(target) => turn::judge(ports, post, hint, target, &health, now).await?,
         None => Turn::Go(None),
     };
     if let Turn::Later(hint, delay) = turn {
-        return forward(ports, *hint, delay, event).await;
+        return Box::pin(forward(ports, *hint, delay, event)).await;
     }
     let blank = hint.blank(&event);
     let most = target.as_ref().and_then(|target| target.webhook.limits.max_in_flight);
@@ -94,7 +94,7 @@ pub async fn deliver(
         match ports.store.claim(&blank, hint.attempt, now, now + LEASE).await? {
             Claim::Taken(delivery) => *delivery,
             Claim::Done => {
-                lines::pass(ports, &blank, target.as_ref().map(|target| &target.webhook)).await?;
+                Box::pin(lines::pass(ports, &blank, target.as_ref().map(|target| &target.webhook))).await?;
                 return Ok(Done::Nothing);
             }
             Claim::Busy => return Ok(Done::Nothing),
@@ -104,7 +104,7 @@ pub async fn deliver(
     let Some(target) = target.filter(|target| target.webhook.state == State::Active) else {
         return park(ports, delivery, now).await;
     };
-    if lines::waits(ports, &delivery, hint).await? {
+    if Box::pin(lines::waits(ports, &delivery, hint)).await? {
         return Ok(Done::Parked);
     }
     let admission = health::admit(ports, &hint.tenant, target.webhook.id, &health, now).await?;
@@ -134,7 +134,7 @@ pub async fn deliver(
     if let Some(most) = most
         && !ports.store.enter(&place, most, now).await?
     {
-        return turn::crowded(ports, delivery, &place, most, now).await;
+        return Box::pin(turn::crowded(ports, delivery, &place, most, now)).await;
     }
     let exchange = exchange(post, dialect, &posting, Box::pin(health::is_late(ports, &target.webhook))).await;
     drop(turn);

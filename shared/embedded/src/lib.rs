@@ -41,7 +41,7 @@ use postrider::{
     ports::{Subscribers, Target},
     sealing::SealingKey,
 };
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use tokio::sync::Semaphore;
 
 pub use self::lock::Lock;
@@ -153,6 +153,8 @@ fn connect(path: &Path) -> Result<Connection, Error> {
              PRAGMA busy_timeout = 5000;",
         )
         .map_err(broken)?;
+    // Else SQLite compiles a statement anew each time that what is bound to its LIMIT changes.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(broken)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }

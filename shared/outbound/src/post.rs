@@ -1,6 +1,8 @@
 //! One POST: one deadline over all of it, no redirects, and no more of the answer than is kept.
 
-use std::{borrow::Cow, error::Error as _, net::SocketAddr, num::NonZeroUsize, pin::pin, sync::Arc};
+use std::{
+    borrow::Cow, error::Error as _, net::SocketAddr, num::NonZeroUsize, pin::pin, sync::Arc, time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,7 +20,7 @@ use postrider::{
     token::{self, Token},
     verdict::{Answer, Broken, Exchange},
 };
-use tokio::time::{Instant, error::Elapsed, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use url::Position;
 
 use crate::{
@@ -33,6 +35,9 @@ use crate::{
 
 /// How much of an answer's body is kept.
 const KEPT: usize = 16 * 1024;
+
+/// How often it is looked at an exchange that goes on.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// From what length on a header's value is taken for a secret: what is shorter may be in any text.
 const SECRET: usize = 8;
@@ -269,18 +274,20 @@ fn words(error: &hyper::Error) -> String {
     }
 }
 
-/// Waits for an exchange until its deadline; from `soon` on, `late` is done meanwhile.
-async fn by<T>(
-    deadline: Instant,
-    exchange: impl Future<Output = T>,
-    soon: Instant,
-    late: BoxFuture<'_, ()>,
-) -> Result<T, Elapsed> {
+/// Waits for an exchange; when it is [`LATE`], `late` is done meanwhile. A moment at which this process did not come to look
+/// at its clock in time is not the receiver's.
+async fn beside<T>(exchange: impl Future<Output = T>, late: BoxFuture<'_, ()>) -> T {
     let mut exchange = pin!(exchange);
-    match timeout_at(soon, &mut exchange).await {
-        Ok(ended) => Ok(ended),
-        Err(_) => timeout_at(deadline, async { join(exchange, late).await.0 }).await,
+    let mut waited = Duration::ZERO;
+    while waited < LATE {
+        let next = Instant::now() + LOOK;
+        match timeout_at(next, &mut exchange).await {
+            Ok(ended) => return ended,
+            Err(_) if next.elapsed() < LOOK / 2 => waited += LOOK,
+            Err(_) => {}
+        }
     }
+    join(exchange, late).await.0
 }
 
 #[async_trait]
@@ -298,7 +305,7 @@ impl Post for Outbound {
             complete(&mut message)?;
             self.authenticated(&mut message, &mut seen).await
         };
-        let result = by(deadline, exchange, deadline.min(began + LATE), late).await;
+        let result = timeout_at(deadline, beside(exchange, late)).await;
         let mut result = result.unwrap_or_else(|_| {
             let detail = format!("no whole answer within {} s", message.timeout.as_secs());
             Err(Broken { failure: Failure::Timeout, detail })

@@ -34,7 +34,8 @@ pub(super) struct Made<'a> {
     pub(super) began: Timestamp,
 }
 
-/// Puts the attempt on record, and sees to the next one.
+/// Puts the attempt on record, and sees to the next one. What few attempts need is boxed: the future of each is moved when it is
+/// made, and is as long as its longest way.
 pub(super) async fn settle(
     ports: &Ports,
     mut delivery: Delivery,
@@ -53,13 +54,13 @@ pub(super) async fn settle(
     if strains {
         let health = ports.store.strain(&webhook.tenant, webhook.id, now).await?;
         if health.failures == BREAKER {
-            announce(ports, webhook, News::Failing(&health)).await;
+            Box::pin(announce(ports, webhook, News::Failing(&health))).await;
         }
         if health.is_failing() {
-            return wait(ports, delivery, made, &health).await;
+            return Box::pin(wait(ports, delivery, made, &health)).await;
         }
         if let Some(asked) = rest_asked_for(&delivery, verdict) {
-            health::rest(ports, webhook, &health, asked).await?;
+            Box::pin(health::rest(ports, webhook, &health, asked)).await?;
         }
     }
     let tried = made.hint.attempt.saturating_sub(delivery.probes).max(1);
@@ -83,24 +84,24 @@ pub(super) async fn settle(
     let swept_at = if leaves { Some(now + GRACE) } else { swept_at };
     if verdict == Verdict::Gone {
         // Before the record: of an attempt on record nobody hears again, should this fail.
-        webhooks::disable(ports, webhook, "the receiver answered 410 Gone").await?;
+        Box::pin(webhooks::disable(ports, webhook, "the receiver answered 410 Gone")).await?;
     }
     if !ports.store.record(&delivery, swept_at).await? {
         return Ok(Done::Nothing);
     }
     log(&delivery, verdict, now);
     if made.dialect.is_tallied() {
-        tally(ports, &delivery).await;
+        Box::pin(tally(ports, &delivery)).await;
     }
     match delivery.state {
         DeliveryState::Delivered => arrived(ports, made).await,
-        DeliveryState::Failed => announce(ports, webhook, News::Exhausted(&delivery)).await,
+        DeliveryState::Failed => Box::pin(announce(ports, webhook, News::Exhausted(&delivery))).await,
         _ => {}
     }
     if delivery.state != DeliveryState::Delivered && webhook.limits.max_in_flight.is_some() {
-        turn::made_room(ports, made.hint).await;
+        Box::pin(turn::made_room(ports, made.hint)).await;
     }
-    if leaves && let Err(error) = lines::leave(ports, &delivery).await {
+    if leaves && let Err(error) = Box::pin(lines::leave(ports, &delivery)).await {
         tracing::warn!(%error, delivery = %delivery.id, "a line did not go on; the sweep will see to it");
     }
     if let Some(delay) = rides {
@@ -159,14 +160,15 @@ async fn wait(
 async fn arrived(ports: &Ports, made: &Made<'_>) {
     let webhook = &made.target.webhook;
     if made.health.has_failed()
-        && let Err(error) = health::recover(ports, webhook, &made.health).await
+        && let Err(error) = Box::pin(health::recover(ports, webhook, &made.health)).await
     {
         tracing::warn!(%error, webhook = %webhook.id, "that a receiver is back was not noted");
     }
     // Whatever leaves its place leaves it to one that is parked for want of it.
     let counted = webhook.limits.max_in_flight.map(|_| parked::STEADY);
-    let hint = Hint { released: made.hint.released.or(counted), ..made.hint.clone() };
-    if let Err(error) = parked::go_on(ports, &hint).await {
+    let Some(led) = made.hint.released.or(counted) else { return };
+    let hint = Hint { released: Some(led), ..made.hint.clone() };
+    if let Err(error) = Box::pin(parked::go_on(ports, &hint)).await {
         tracing::warn!(%error, webhook = %webhook.id, "a backlog stopped going out; the sweep will see to it");
     }
 }
