@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use postrider::model::DeliveryId;
+
 use crate::{
     clockwork::{self, OUTSIDE},
     executor::Executor,
@@ -35,7 +37,7 @@ pub struct Latency {
     pub p50: i64,
     /// What 99 of a hundred are within.
     pub p99: i64,
-    /// The longest.
+    /// The longest: that of one that never arrived is longer than any life.
     pub longest: i64,
     /// How many there were.
     pub count: usize,
@@ -56,8 +58,9 @@ pub fn measure(seed: u64, noise: Noise) -> Latency {
     let core = world.lock();
     let mut all: Vec<i64> = Vec::new();
     for event in core.tables.events.values().filter(|event| event.tenant != name(0)) {
-        for (_, arrivals) in core.ledger.arrivals.iter().filter(|(id, _)| id.event == event.uid) {
-            let first = arrivals.first().map_or(i64::MAX, |arrival| arrival.at);
+        for &webhook in event.webhooks.iter() {
+            let arrivals = core.ledger.arrivals.get(&DeliveryId { event: event.uid, webhook });
+            let first = arrivals.and_then(|arrivals| arrivals.first()).map_or(i64::MAX, |arrival| arrival.at);
             all.push((first - event.accepted_at.as_microsecond()) / 1000);
         }
     }
@@ -82,7 +85,8 @@ async fn publish(world: World, noise: Noise) {
     let fleet = Fleet::start(&world, size);
     let first = usize::from(noise.times == 0);
     for n in first..=noise.quiet {
-        let keeper = Keeper { tenant: name(n), topic: "order.created".parse().expect("a topic") };
+        let topic = "order.created".parse().expect("a topic");
+        let keeper = Keeper { tenant: name(n), topic, is_plain: true };
         world.lock().receivers.always = Some(if n == 0 { noise.manner } else { Manner::Takes });
         settle_in(&world, &keeper, 1).await;
         let events = if n == 0 { noise.events * noise.times } else { noise.events };

@@ -30,6 +30,8 @@ pub struct Keeper {
     pub tenant: TenantId,
     /// What its webhooks subscribe to.
     pub topic: Topic,
+    /// Whether its webhooks are all alike, with nothing of their own.
+    pub is_plain: bool,
 }
 
 impl Keeper {
@@ -58,7 +60,9 @@ impl Keeper {
         let policies = &[None, Some(OnFailure::Skip), Some(OnFailure::Skip), Some(OnFailure::Block)];
         let ordered = if dialect == "v1" { world.lock().chance.pick(policies) } else { None };
         let signed = (dialect == "v1").then_some(Signature::Hmac);
-        let draft = Draft { signed, rules, limits, ordered, ..Draft::new(dialect, url, vec![topic]) };
+        let plain = Draft::new("v1", url.clone(), vec![TopicPattern::One(self.topic.clone())]);
+        let varied = Draft { signed, rules, limits, ordered, ..Draft::new(dialect, url, vec![topic]) };
+        let draft = if self.is_plain { Draft { signed: Some(Signature::Hmac), ..plain } } else { varied };
         match webhooks::create(ports, &Principal::operator(), &self.asked(), draft).await? {
             Outcome::WebhookCreated(webhook) => Ok(webhook.id),
             other => Err(Error::Internal(format!("{other:?}"))),

@@ -109,7 +109,7 @@ fn cast(world: &World) -> Cast {
     let storm = chance.between(5 * MINUTE, 70 * MINUTE);
     let topic: Topic = "order.created".parse().expect("a topic");
     let tenants = 1 + chance.index(3);
-    let keeper = |n| Keeper { tenant: name(n), topic: topic.clone() };
+    let keeper = |n| Keeper { tenant: name(n), topic: topic.clone(), is_plain: false };
     let cast = Cast {
         keepers: (0..tenants).map(keeper).collect(),
         // Some tenants have more than fit a page of a fan-out.
@@ -172,7 +172,7 @@ fn begin(world: &World, fleet: &Arc<Fleet>, keepers: &[Keeper], events: usize, s
         world.spawn(OUTSIDE, fleet.clone().fate(seconds));
     }
     for keeper in keepers {
-        let Keeper { tenant, topic } = keeper.clone();
+        let Keeper { tenant, topic, .. } = keeper.clone();
         let (tries, keys) = {
             let chance = &mut world.lock().chance;
             (1 + chance.index(8), chance.index(4))

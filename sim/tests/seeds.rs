@@ -2,7 +2,11 @@
 
 use std::thread;
 
-use postrider_sim::run::{run, run_once};
+use postrider_sim::{
+    latency::{Noise, measure},
+    receivers::Manner,
+    run::{run, run_once},
+};
 
 /// How many are run in every test; `make soak` runs more.
 const SEEDS: u64 = 300;
@@ -39,6 +43,25 @@ fn a_seed_always_goes_the_same_way() {
         assert_eq!((first.fingerprint, first.outcome), (traced.fingerprint, traced.outcome));
     }
     assert_ne!(run(1).fingerprint, run(2).fingerprint);
+}
+
+#[test]
+fn no_tenants_p99_is_moved_by_another() {
+    let alone = Noise { quiet: 3, events: 200, times: 0, manner: Manner::Takes };
+    let noises = [
+        Noise { times: 10, ..alone },
+        Noise { times: 1, manner: Manner::Hangs, ..alone },
+        Noise { times: 10, manner: Manner::Hangs, ..alone },
+    ];
+    for seed in 1..=3 {
+        let expected = measure(seed, alone);
+        assert!(expected.count > 400, "{expected}");
+        for noise in noises {
+            let beside = measure(seed, noise);
+            assert!(beside.count > 400 && beside.longest < 60_000, "all of them arrived: {beside}");
+            assert!(beside.p99 * 10 <= expected.p99 * 15, "{noise:?}: {beside}; alone: {expected}");
+        }
+    }
 }
 
 /// A simulation in which nothing goes wrong would prove nothing.
