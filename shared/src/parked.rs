@@ -106,10 +106,23 @@ pub async fn look(ports: &Ports, now: Timestamp) -> Result<usize, Error> {
             let is_active = ports.store.state(&tenant, webhook).await? == Some(State::Active);
             let released = if is_active { release(ports, &tenant, webhook, 0, 1).await? } else { 0 };
             if released == 0 {
-                ports.store.look_no_more(webhook).await?;
+                look_again_or_no_more(ports, &tenant, webhook, now).await?;
             }
             set_going += released;
         }
+    }
+}
+
+/// What comes to be parked while its receiver rests counts on somebody's looking after it when that is over.
+async fn look_again_or_no_more(
+    ports: &Ports,
+    tenant: &TenantId,
+    webhook: WebhookId,
+    now: Timestamp,
+) -> Result<(), Error> {
+    match ports.store.health(tenant, webhook).await?.probe_at.filter(|at| now < *at) {
+        Some(at) => ports.store.look_at(tenant, webhook, at + LOOK).await,
+        None => ports.store.look_no_more(webhook).await,
     }
 }
 

@@ -123,8 +123,9 @@ fn rest_asked_for(delivery: &Delivery, verdict: Verdict) -> Option<Duration> {
     }
 }
 
-/// A failing receiver's delivery waits with the others. Its schedule stands still: what asked whether the receiver is
-/// back does not count, and goes behind those that wait, so that one event which no receiver takes is not asked for ever.
+/// A failing receiver's delivery waits with the others. Its schedule stands still: neither what was under way when the breaker
+/// opened counts, nor what asked whether the receiver is back; that one goes behind those that wait, so that one event which no
+/// receiver takes is not asked for ever.
 async fn wait(
     ports: &Ports,
     mut delivery: Delivery,
@@ -133,7 +134,7 @@ async fn wait(
 ) -> Result<Done, Error> {
     delivery.state = DeliveryState::Parked;
     delivery.next_attempt_at = None;
-    delivery.probes += u32::from(made.is_probe);
+    delivery.probes += 1;
     let place = if made.is_probe { made.began } else { delivery.created_at };
     delivery.parked_at = Some(place);
     // Of those under way when the breaker opened, one sees to the next try: before it is parked, or nobody might.
