@@ -32,7 +32,7 @@ impl Metrics {
         Ok(Self(handle))
     }
 
-    /// Takes in what was timed, every few seconds until told to stop: until then each figure is kept by itself, asked for or not.
+    /// Takes in what was timed, every second until told to stop: until then each figure is kept by itself, asked for or not.
     pub(crate) fn upkeep(&self, stop: CancellationToken) -> impl Future<Output = ()> + use<> {
         let handle = self.0.clone();
         async move {

@@ -130,16 +130,17 @@ pub async fn deliver(
         sequence,
         now,
     };
-    let place = Place { tenant: hint.tenant.clone(), delivery: delivery.id, until: now + LEASE };
-    if let Some(most) = most
-        && !ports.store.enter(&place, most, now).await?
+    let place =
+        most.map(|_| Place { tenant: hint.tenant.clone(), delivery: delivery.id, until: now + LEASE });
+    if let Some((place, most)) = place.as_ref().zip(most)
+        && !ports.store.enter(place, most, now).await?
     {
-        return Box::pin(turn::crowded(ports, delivery, &place, most, now)).await;
+        return Box::pin(turn::crowded(ports, delivery, place, most, now)).await;
     }
     let exchange = exchange(post, dialect, &posting, Box::pin(health::is_late(ports, &target.webhook))).await;
     drop(turn);
-    if most.is_some() {
-        turn::leave(ports, &place).await;
+    if let Some(place) = &place {
+        turn::leave(ports, place).await;
     }
     let made =
         Made { hint, target: &target, dialect, health, is_probe: admission == Admission::Probe, began: now };

@@ -337,7 +337,7 @@ pub trait Deliveries: Send + Sync {
     async fn give_up(&self, tenant: &TenantId, id: DeliveryId, now: Timestamp) -> Result<bool, Error>;
     /// How many deliveries of a webhook are parked, counted up to `most`.
     async fn parked(&self, webhook: WebhookId, most: usize) -> Result<usize, Error>;
-    /// Notes that a webhook is to be looked at, no sooner than `at`; it stands once, at its latest time.
+    /// Notes that a webhook is to be looked at, no sooner than `at`; it stands once, at the time that was said last.
     async fn look_at(&self, tenant: &TenantId, webhook: WebhookId, at: Timestamp) -> Result<(), Error>;
     /// Strikes it off.
     async fn look_no_more(&self, webhook: WebhookId) -> Result<(), Error>;
