@@ -104,7 +104,7 @@ pub async fn deliver(
     let Some(target) = target.filter(|target| target.webhook.state == State::Active) else {
         return park(ports, delivery, now).await;
     };
-    if Box::pin(lines::waits(ports, &delivery, hint)).await? {
+    if delivery.ordering_key.is_some() && Box::pin(lines::waits(ports, &delivery, hint)).await? {
         return Ok(Done::Parked);
     }
     let admission = health::admit(ports, &hint.tenant, target.webhook.id, &health, now).await?;

@@ -477,8 +477,9 @@ pub struct Outgoing {
 /// Room for one exchange, until it is dropped.
 pub type Room = Box<dyn Send + Sync>;
 
-/// An exchange that takes longer is late: a hundred times what most take, so that a pause of theirs or of ours is not.
-pub const LATE: Duration = Duration::from_secs(1);
+/// An exchange that takes longer is late: a hundred times what most take, so that a pause of theirs or of ours is not, nor a
+/// connection of which the first packet got lost, which is sent again after a second (RFC 6298).
+pub const LATE: Duration = Duration::from_millis(1500);
 
 /// The way out: never to a place that it must not reach.
 #[async_trait]

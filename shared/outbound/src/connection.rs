@@ -25,8 +25,8 @@ type Running = http1::Connection<Stream, Full<Bytes>>;
 
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
-    /// None: it has ended.
-    running: Option<Running>,
+    /// None: it has ended. Boxed, for a connection is handed from the pool to an exchange and back.
+    running: Option<Box<Running>>,
     /// The other end.
     pub(crate) address: SocketAddr,
 }
@@ -34,7 +34,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) async fn start(stream: Stream, address: SocketAddr) -> hyper::Result<Self> {
         let (sender, running) = http1::Builder::new().max_buf_size(MAX_BUFFER).handshake(stream).await?;
-        Ok(Self { sender, running: Some(running), address })
+        Ok(Self { sender, running: Some(Box::new(running)), address })
     }
 
     /// Sends a request, and waits for the answer's head.
@@ -66,7 +66,7 @@ impl Connection {
 }
 
 /// Waits for something that the connection brings about. If the connection ends, that something ends in an error.
-async fn drive<T>(running: &mut Option<Running>, wanted: impl Future<Output = T>) -> T {
+async fn drive<T>(running: &mut Option<Box<Running>>, wanted: impl Future<Output = T>) -> T {
     let mut wanted = pin!(wanted);
     poll_fn(|context| {
         let Some(connection) = running else { return wanted.as_mut().poll(context) };

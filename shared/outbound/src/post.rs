@@ -1,7 +1,13 @@
 //! One POST: one deadline over all of it, no redirects, and no more of the answer than is kept.
 
 use std::{
-    borrow::Cow, error::Error as _, net::SocketAddr, num::NonZeroUsize, pin::pin, sync::Arc, time::Duration,
+    borrow::Cow,
+    error::Error as _,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -20,7 +26,7 @@ use postrider::{
     token::{self, Token},
     verdict::{Answer, Broken, Exchange},
 };
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, error::Elapsed, timeout, timeout_at};
 use url::Position;
 
 use crate::{
@@ -140,7 +146,14 @@ impl Outbound {
     }
 
     async fn exchange(&self, message: &Outgoing, seen: &mut Seen) -> Result<Answer, Broken> {
-        if let Some(kept) = self.pool.take(&place(message)) {
+        let place = place(message);
+        let (mut kept, mut opening) = (self.pool.take(&place), None);
+        if kept.is_none() {
+            // Meanwhile another exchange may be done with its connection.
+            opening = self.crowd.opening(&place).await;
+            kept = self.pool.take(&place);
+        }
+        if let Some(kept) = kept {
             match self.send(kept, message, seen).await {
                 Err(Lost { unanswered: true, .. }) => {}
                 Err(Lost { broken, .. }) => return Err(broken),
@@ -148,8 +161,10 @@ impl Outbound {
             }
         }
         let (certificate, within) = (message.certificate.as_ref(), message.connect_timeout);
-        let opened = self.connector.open(&message.url, certificate, within, &mut seen.phases).await;
+        // Most exchanges find an open one: theirs are not to be as large.
+        let opened = Box::pin(self.connector.open(&message.url, certificate, within, &mut seen.phases)).await;
         let opened = opened.map_err(|DialError { failure, detail }| Broken { failure, detail })?;
+        drop(opening);
         self.send(opened, message, seen).await.map_err(|lost| lost.broken)
     }
 
@@ -274,20 +289,24 @@ fn words(error: &hyper::Error) -> String {
     }
 }
 
-/// Waits for an exchange; when it is [`LATE`], `late` is done meanwhile. A moment at which this process did not come to look
-/// at its clock in time is not the receiver's.
-async fn beside<T>(exchange: impl Future<Output = T>, late: BoxFuture<'_, ()>) -> T {
-    let mut exchange = pin!(exchange);
+/// Waits for an exchange until its deadline; when it is [`LATE`], `late` is done meanwhile. A moment at which this process did
+/// not come to look at its clock in time is not the receiver's.
+async fn within<T>(
+    deadline: Instant,
+    mut exchange: Pin<&mut impl Future<Output = T>>,
+    late: BoxFuture<'_, ()>,
+) -> Result<T, Elapsed> {
     let mut waited = Duration::ZERO;
     while waited < LATE {
         let next = Instant::now() + LOOK;
-        match timeout_at(next, &mut exchange).await {
-            Ok(ended) => return ended,
+        match timeout_at(next.min(deadline), &mut exchange).await {
+            Ok(ended) => return Ok(ended),
+            Err(elapsed) if deadline <= next => return Err(elapsed),
             Err(_) if next.elapsed() < LOOK / 2 => waited += LOOK,
             Err(_) => {}
         }
     }
-    join(exchange, late).await.0
+    timeout_at(deadline, join(exchange, late)).await.map(|(ended, ())| ended)
 }
 
 #[async_trait]
@@ -301,12 +320,14 @@ impl Post for Outbound {
         let began = Instant::now();
         let mut seen = Seen::default();
         let deadline = began + message.timeout;
-        let exchange = async {
-            complete(&mut message)?;
-            self.authenticated(&mut message, &mut seen).await
+        let exchanged = {
+            let exchange = pin!(async {
+                complete(&mut message)?;
+                self.authenticated(&mut message, &mut seen).await
+            });
+            within(deadline, exchange, late).await
         };
-        let result = timeout_at(deadline, beside(exchange, late)).await;
-        let mut result = result.unwrap_or_else(|_| {
+        let mut result = exchanged.unwrap_or_else(|_| {
             let detail = format!("no whole answer within {} s", message.timeout.as_secs());
             Err(Broken { failure: Failure::Timeout, detail })
         });
