@@ -62,6 +62,7 @@ lint: $(TOOLS)/venv.stamp ## Check format, lints, docs, dependencies and templat
 	$(WITH_VENV) tools/advisories
 	$(VENV)/bin/cfn-lint template.yaml
 	$(VENV)/bin/sam validate --lint
+	$(VENV)/bin/python3 tools/permissions
 
 bench: ## Measure it against the figures of a peer; ARGS="--only LABEL" picks one
 	bench/run.sh $(ARGS)
