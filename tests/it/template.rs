@@ -155,6 +155,21 @@ fn what_a_function_reads_of_its_environment_the_template_sets() {
     }
 }
 
+#[test]
+fn each_alarm_has_its_section_in_the_operations_guide() {
+    let template: Value = serde_yaml_ng::from_str(TEMPLATE).unwrap();
+    let resources = template["Resources"].as_mapping().unwrap().iter();
+    let alarms: BTreeSet<_> = resources
+        .filter(|(_, resource)| resource["Type"] == "AWS::CloudWatch::Alarm")
+        .map(|(name, _)| name.as_str().unwrap())
+        .collect();
+    let guide = include_str!("../../docs/operations.md");
+    let titles = guide.lines().filter_map(|line| line.strip_prefix("### "));
+    let explained: BTreeSet<_> = titles.filter(|title| title.ends_with("Alarm")).collect();
+    assert!(alarms.len() >= 15, "{alarms:?}");
+    assert_eq!(alarms, explained);
+}
+
 /// A table's keys and what its indexes hold, by their names.
 type Shape = (Vec<String>, BTreeMap<String, (Vec<String>, BTreeSet<String>)>);
 
