@@ -65,6 +65,7 @@ lint: $(TOOLS)/venv.stamp $(TOOLS)/checkov.stamp ## Check format, lints, docs, d
 	$(VENV)/bin/sam validate --lint
 	$(VENV)/bin/python3 tools/permissions
 	LOG_LEVEL=ERROR $(CHECKOV) --file template.yaml
+	$(PYTHON) docs/scale/model.py --check
 
 bench: ## Measure it against the figures of a peer; ARGS="--only LABEL" picks one
 	bench/run.sh $(ARGS)
