@@ -158,13 +158,25 @@ def uses(load, setting, events_a_day):
         Use("SQS, messages under way in a queue", "quota", max(fast, slow) * BATCH, IN_FLIGHT, ""),
         Use("events table, writes", "quota", events * event_units, TABLE_WRITES, "/s"),
         Use("deliveries table, writes", "quota", delivery_writes, TABLE_WRITES, "/s"),
-        Use("`by_minute`, hottest partition, writes", "design", events / MINUTE_SHARDS * together, PARTITION_WRITES, "/s"),
+        Use(
+            "`by_minute`, hottest partition, writes",
+            "design",
+            events / MINUTE_SHARDS * together,
+            PARTITION_WRITES,
+            "/s",
+        ),
         Use("`due`, hottest shard, writes", "design", due_writes / DUE_SHARDS, PARTITION_WRITES, "/s"),
         Use("`undelivered`, hottest shard, writes", "design", open_writes / DUE_SHARDS, PARTITION_WRITES, "/s"),
         Use("largest webhook, writes of records", "design", events * load.largest_webhook, PARTITION_WRITES, "/s"),
         Use("largest tenant, reads of webhooks", "design", tenant_reads, PARTITION_READS, "/s"),
         Use("a sweep, of its minute", "design", sweep, 60, "s"),
-        Use("a sweep's memory, of what is there", "design", minute * load.hint / 2**20 + 30, setting.scheduler_memory, "MiB"),
+        Use(
+            "a sweep's memory, of what is there",
+            "design",
+            minute * load.hint / 2**20 + 30,
+            setting.scheduler_memory,
+            "MiB",
+        ),
     ]
 
 
@@ -213,12 +225,19 @@ def table_of_levels(load, setting):
         worst = max(all_of_it.values(), key=lambda use: use.share)
         beyond = max((use for use in uses(load, RAISED, level) if use.kind != "setting"), key=lambda use: use.share)
         told = [f"{use.name}, {use.share:.0%}" for use in (worst, beyond)]
-        rows.append("| " + " | ".join([number(level), number(average), number(average * load.peak), number(attempts), *cells, *told]) + " |")
+        rows.append(
+            "| "
+            + " | ".join([number(level), number(average), number(average * load.peak), number(attempts), *cells, *told])
+            + " |"
+        )
     return "\n".join(rows)
 
 
 def table_of_limits(load, setting):
-    rows = ["| used up at, events a day | with the settings raised | what | limit | kind |", "| ---: | ---: | --- | ---: | --- |"]
+    rows = [
+        "| used up at, events a day | with the settings raised | what | limit | kind |",
+        "| ---: | ---: | --- | ---: | --- |",
+    ]
     found = [(reach(load, setting, use.name), reach(load, RAISED, use.name), use) for use in uses(load, setting, 1)]
     for at, raised, use in sorted(found, key=lambda one: one[0]):
         limit = f"{number(use.limit)}{'' if use.unit.startswith('/') else ' '}{use.unit}".strip()
@@ -260,7 +279,9 @@ def figure(load, setting):
     ends = []
     for place, use in enumerate(by_level[0]):
         shares = [row[place].share for row in by_level]
-        points = " ".join(f"{x(events):.1f},{y(min(share, 10)):.1f}" for events, share in zip(columns, shares) if 1e-4 <= share <= 10)
+        points = " ".join(
+            f"{x(events):.1f},{y(min(share, 10)):.1f}" for events, share in zip(columns, shares) if 1e-4 <= share <= 10
+        )
         parts.append(f'<polyline points="{points}" fill="none" stroke="{COLOURS[use.kind]}" stroke-width="1.5"/>')
         ends.append((shares[-1], use))
     last = top
@@ -268,7 +289,9 @@ def figure(load, setting):
         last = max(y(min(share, 10)), last + 14)
         text = f"{use.name.replace('`', '')} ({share:.0%})"
         parts.append(f'<text x="{wide - right + 8}" y="{last:.1f}" fill="{COLOURS[use.kind]}">{text}</text>')
-    for place, (kind, told) in enumerate([("setting", "a parameter of the template"), ("quota", "a quota that AWS raises"), ("design", "ours")]):
+    for place, (kind, told) in enumerate(
+        [("setting", "a parameter of the template"), ("quota", "a quota that AWS raises"), ("design", "ours")]
+    ):
         parts.append(f'<text x="{left + 230 * place}" y="{high - 6}" fill="{COLOURS[kind]}">{kind}: {told}</text>')
     return "\n".join(parts) + "\n</svg>\n"
 
@@ -294,11 +317,15 @@ def main():
         for field in dataclasses.fields(group):
             parser.add_argument("--" + field.name.replace("_", "-"), type=type(field.default), default=field.default)
     given = parser.parse_args()
-    load, setting = (group(**{f.name: getattr(given, f.name) for f in dataclasses.fields(group)}) for group in (Load, Setting))
+    load, setting = (
+        group(**{f.name: getattr(given, f.name) for f in dataclasses.fields(group)}) for group in (Load, Setting)
+    )
     levels, limits = table_of_levels(load, setting), table_of_limits(load, setting)
     if given.events:
         for use in sorted(uses(load, setting, given.events), key=lambda use: -use.share):
-            print(f"{use.share:8.1%}  {number(use.use):>12} of {number(use.limit):>12}{use.unit:3}  {use.kind:8} {use.name}")
+            print(
+                f"{use.share:8.1%}  {number(use.use):>12} of {number(use.limit):>12}{use.unit:3}  {use.kind:8} {use.name}"
+            )
     elif given.write or given.check:
         now = PAGE.read_text()
         page = filled(filled(now, "levels", levels), "limits", limits)

@@ -170,6 +170,16 @@ fn each_alarm_has_its_section_in_the_operations_guide() {
     assert_eq!(alarms, explained);
 }
 
+/// Whoever leads paths to functions himself, for want of an API, reads there which go where.
+#[test]
+fn each_path_of_a_function_of_its_own_is_in_the_operations_guide() {
+    let guide = include_str!("../../docs/operations.md");
+    for (method, path, function) in routes() {
+        let is_by_default = function == "RegistrationFunction";
+        assert!(is_by_default || guide.contains(&path), "{function}: {method} {path}");
+    }
+}
+
 /// A table's keys and what its indexes hold, by their names.
 type Shape = (Vec<String>, BTreeMap<String, (Vec<String>, BTreeSet<String>)>);
 
