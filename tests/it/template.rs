@@ -170,6 +170,21 @@ fn each_alarm_has_its_section_in_the_operations_guide() {
     assert_eq!(alarms, explained);
 }
 
+#[test]
+fn an_invocation_is_near_its_timeout_by_what_its_function_has() {
+    let template: Value = serde_yaml_ng::from_str(TEMPLATE).unwrap();
+    let alarm = &template["Resources"]["NearTimeoutAlarm"]["Properties"];
+    let expression = alarm["Metrics"][0]["Expression"].as_str().unwrap();
+    for function in ["registration", "credentials", "publish", "testing", "delivery", "scheduler"] {
+        let name = format!("{}{}Function", function[..1].to_uppercase(), &function[1..]);
+        let own = template["Resources"][name.as_str()]["Properties"].get("Timeout");
+        let seconds = own.unwrap_or(&template["Globals"]["Function"]["Timeout"]).as_u64().unwrap();
+        // Of milliseconds, in percent.
+        let share = format!("{function} / {}", seconds * 10);
+        assert!(expression.contains(&share), "{share}: {expression}");
+    }
+}
+
 /// Whoever leads paths to functions himself, for want of an API, reads there which go where.
 #[test]
 fn each_path_of_a_function_of_its_own_is_in_the_operations_guide() {
