@@ -37,6 +37,7 @@ class Load:
     largest_tenant: float = 0.1  # its share of all events
     largest_webhook: float = 0.1  # its share of all events
     topics: int = 5  # busy topics of that tenant
+    days: float = 30  # since the stack took its first event; nothing is kept for longer than 30
     call: float = 0.008  # seconds of a DynamoDB call
     send: float = 0.015  # seconds of an SQS call
     cpu: float = 0.0004  # seconds of a whole processor for a call
@@ -118,7 +119,7 @@ def uses(load, setting, events_a_day):
 
     event_units = units(load.payload + 350 + 16 * load.fan_out)
     index_bytes = 230 + 16 * load.fan_out
-    by_minute_bytes = average * DAY * KEPT_DAYS * index_bytes
+    by_minute_bytes = average * DAY * min(load.days, KEPT_DAYS) * index_bytes
     partitions = max(4, math.ceil(2 * events / PARTITION_WRITES), math.ceil(by_minute_bytes / PARTITION_BYTES))
     together = shards_on_one(MINUTE_SHARDS, min(partitions, 1_000))
 
@@ -235,7 +236,7 @@ def table_of_levels(load, setting):
 
 def table_of_limits(load, setting):
     rows = [
-        "| used up at, events a day | with the settings raised | what | limit | kind |",
+        "| used up at, events a day | with the settings raised | what | limit, as deployed | kind |",
         "| ---: | ---: | --- | ---: | --- |",
     ]
     found = [(reach(load, setting, use.name), reach(load, RAISED, use.name), use) for use in uses(load, setting, 1)]
