@@ -12,6 +12,7 @@ TOOLS := $(CURDIR)/.tools
 VENV := $(TOOLS)/venv
 MINISTACK := $(TOOLS)/ministack/bin/ministack
 SCHEMATHESIS := $(TOOLS)/schemathesis/bin/schemathesis
+CHECKOV := $(TOOLS)/checkov/bin/checkov
 DYNAMODB := $(TOOLS)/dynamodb-local
 # The npm package in which AWS ships DynamoDB Local (under its own licence: to use, not to pass on).
 DYNAMODB_PACKAGE := amplify-dynamodb-simulator
@@ -54,7 +55,7 @@ test-api: $(TOOLS)/schemathesis.stamp ## Check every API against its OpenAPI doc
 soak: ## Run the core in many simulated worlds; ARGS="--seeds 20000", ARGS="--seed 123" repeats one
 	cargo run --release -p postrider-sim -- $(ARGS)
 
-lint: $(TOOLS)/venv.stamp ## Check format, lints, docs, dependencies and template
+lint: $(TOOLS)/venv.stamp $(TOOLS)/checkov.stamp ## Check format, lints, docs, dependencies and template
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --workspace
@@ -62,6 +63,9 @@ lint: $(TOOLS)/venv.stamp ## Check format, lints, docs, dependencies and templat
 	$(WITH_VENV) tools/advisories
 	$(VENV)/bin/cfn-lint template.yaml
 	$(VENV)/bin/sam validate --lint
+	$(VENV)/bin/python3 tools/permissions
+	LOG_LEVEL=ERROR $(CHECKOV) --file template.yaml
+	$(PYTHON) docs/scale/model.py --check
 
 bench: ## Measure it against the figures of a peer; ARGS="--only LABEL" picks one
 	bench/run.sh $(ARGS)
@@ -102,11 +106,16 @@ invoke-story: $(TOOLS)/venv.stamp ## Register, grant, publish and deliver, over 
 # ---- Tools: in .tools, once ----
 
 .PHONY: tools java lock clean clean-tools
-tools: $(TOOLS)/venv.stamp $(TOOLS)/ministack.stamp $(TOOLS)/schemathesis.stamp $(TOOLS)/dynamodb-local.stamp $(TOOLS)/node.stamp | java ## Install what test, lint and build use, into .tools
+tools: $(TOOLS)/venv.stamp $(TOOLS)/checkov.stamp $(TOOLS)/ministack.stamp $(TOOLS)/schemathesis.stamp $(TOOLS)/dynamodb-local.stamp $(TOOLS)/node.stamp | java ## Install what test, lint and build use, into .tools
 
 $(TOOLS)/venv.stamp: requirements-dev.txt tools/constraints.txt
 	$(PYTHON) -m venv --clear "$(VENV)"
 	"$(VENV)/bin/python3" -m pip $(PIP_INSTALL) -r requirements-dev.txt
+	touch $@
+
+$(TOOLS)/checkov.stamp: tools/checkov.txt tools/checkov-constraints.txt
+	$(PYTHON) -m venv --clear "$(TOOLS)/checkov"
+	"$(TOOLS)/checkov/bin/python3" -m pip $(PIP_INSTALL) -r tools/checkov.txt
 	touch $@
 
 $(TOOLS)/ministack.stamp: tools/ministack.txt tools/ministack-constraints.txt
@@ -141,6 +150,7 @@ java:
 
 lock: ## Pin again what the tools need in turn
 	tools/lock "$(PYTHON)" requirements-dev.txt tools/constraints.txt
+	tools/lock "$(PYTHON)" tools/checkov.txt tools/checkov-constraints.txt
 	tools/lock "$(PYTHON)" tools/ministack.txt tools/ministack-constraints.txt
 	tools/lock "$(PYTHON)" tools/test-api.txt tools/test-api-constraints.txt
 

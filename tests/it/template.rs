@@ -155,6 +155,46 @@ fn what_a_function_reads_of_its_environment_the_template_sets() {
     }
 }
 
+#[test]
+fn each_alarm_has_its_section_in_the_operations_guide() {
+    let template: Value = serde_yaml_ng::from_str(TEMPLATE).unwrap();
+    let resources = template["Resources"].as_mapping().unwrap().iter();
+    let alarms: BTreeSet<_> = resources
+        .filter(|(_, resource)| resource["Type"] == "AWS::CloudWatch::Alarm")
+        .map(|(name, _)| name.as_str().unwrap())
+        .collect();
+    let guide = include_str!("../../docs/operations.md");
+    let titles = guide.lines().filter_map(|line| line.strip_prefix("### "));
+    let explained: BTreeSet<_> = titles.filter(|title| title.ends_with("Alarm")).collect();
+    assert!(alarms.len() >= 15, "{alarms:?}");
+    assert_eq!(alarms, explained);
+}
+
+#[test]
+fn an_invocation_is_near_its_timeout_by_what_its_function_has() {
+    let template: Value = serde_yaml_ng::from_str(TEMPLATE).unwrap();
+    let alarm = &template["Resources"]["NearTimeoutAlarm"]["Properties"];
+    let expression = alarm["Metrics"][0]["Expression"].as_str().unwrap();
+    for function in ["registration", "credentials", "publish", "testing", "delivery", "scheduler"] {
+        let name = format!("{}{}Function", function[..1].to_uppercase(), &function[1..]);
+        let own = template["Resources"][name.as_str()]["Properties"].get("Timeout");
+        let seconds = own.unwrap_or(&template["Globals"]["Function"]["Timeout"]).as_u64().unwrap();
+        // Of milliseconds, in percent.
+        let share = format!("{function} / {}", seconds * 10);
+        assert!(expression.contains(&share), "{share}: {expression}");
+    }
+}
+
+/// Whoever leads paths to functions himself, for want of an API, reads there which go where.
+#[test]
+fn each_path_of_a_function_of_its_own_is_in_the_operations_guide() {
+    let guide = include_str!("../../docs/operations.md");
+    for (method, path, function) in routes() {
+        let is_by_default = function == "RegistrationFunction";
+        assert!(is_by_default || guide.contains(&path), "{function}: {method} {path}");
+    }
+}
+
 /// A table's keys and what its indexes hold, by their names.
 type Shape = (Vec<String>, BTreeMap<String, (Vec<String>, BTreeSet<String>)>);
 
