@@ -40,6 +40,9 @@ class Server:
             self.process = subprocess.Popen(
                 command, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+        # Ends the group when this process ends, even if it is killed: its end of the pipe closes then.
+        last_will = ["sh", "-c", 'read -r _; kill -KILL -- "-$0"', str(self.process.pid)]
+        self.watchdog = subprocess.Popen(last_will, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
 
     def wait(self, url: str) -> None:
         """Waits until it answers."""
@@ -63,6 +66,9 @@ class Server:
 
     def stop(self) -> None:
         """Ends it, and whatever is left of its group."""
+        self.watchdog.kill()
+        self.watchdog.wait()
+        self.watchdog.stdin.close()
         for sign in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, sign)
