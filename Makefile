@@ -11,6 +11,7 @@ FUNCTIONS := registration credentials publish delivery scheduler testing
 TOOLS := $(CURDIR)/.tools
 VENV := $(TOOLS)/venv
 MINISTACK := $(TOOLS)/ministack/bin/ministack
+MICROBURST := $(TOOLS)/microburst/bin/microburst
 SCHEMATHESIS := $(TOOLS)/schemathesis/bin/schemathesis
 CHECKOV := $(TOOLS)/checkov/bin/checkov
 DYNAMODB := $(TOOLS)/dynamodb-local
@@ -35,7 +36,7 @@ help: ## List these targets
 
 # ---- Running and checking ----
 
-.PHONY: run test test-api soak lint bench
+.PHONY: run test test-api test-deploy soak lint bench
 run: ## Run all of it on this machine; needs only Rust. ARGS="--help" says more
 	cargo run --release -p local -- $(ARGS)
 
@@ -51,6 +52,10 @@ test: tools ## Run every test. ARGS="NAME" picks some
 test-api: $(TOOLS)/schemathesis.stamp ## Check every API against its OpenAPI document with schemathesis
 	cargo build -p local
 	tools/test-api "$(SCHEMATHESIS)" "$${CARGO_TARGET_DIR:-target}/debug/postrider" $(ARGS)
+
+test-deploy: $(TOOLS)/venv.stamp $(TOOLS)/ministack.stamp $(TOOLS)/microburst.stamp ## Deploy template.yaml to a local server, use it, break it. ARGS="--bootstraps DIR" builds nothing
+	$(WITH_VENV) PYTHONPATH=tests "$(VENV)/bin/python3" -m deploy \
+		--sam "$(VENV)/bin/sam" --ministack "$(MINISTACK)" --microburst "$(MICROBURST)" $(ARGS)
 
 soak: ## Run the core in many simulated worlds; ARGS="--seeds 20000", ARGS="--seed 123" repeats one
 	cargo run --release -p postrider-sim -- $(ARGS)
@@ -106,7 +111,7 @@ invoke-story: $(TOOLS)/venv.stamp ## Register, grant, publish and deliver, over 
 # ---- Tools: in .tools, once ----
 
 .PHONY: tools java lock clean clean-tools
-tools: $(TOOLS)/venv.stamp $(TOOLS)/checkov.stamp $(TOOLS)/ministack.stamp $(TOOLS)/schemathesis.stamp $(TOOLS)/dynamodb-local.stamp $(TOOLS)/node.stamp | java ## Install what test, lint and build use, into .tools
+tools: $(TOOLS)/venv.stamp $(TOOLS)/checkov.stamp $(TOOLS)/ministack.stamp $(TOOLS)/microburst.stamp $(TOOLS)/schemathesis.stamp $(TOOLS)/dynamodb-local.stamp $(TOOLS)/node.stamp | java ## Install what test, lint and build use, into .tools
 
 $(TOOLS)/venv.stamp: requirements-dev.txt tools/constraints.txt
 	$(PYTHON) -m venv --clear "$(VENV)"
@@ -121,6 +126,11 @@ $(TOOLS)/checkov.stamp: tools/checkov.txt tools/checkov-constraints.txt
 $(TOOLS)/ministack.stamp: tools/ministack.txt tools/ministack-constraints.txt
 	$(PYTHON) -m venv --clear "$(TOOLS)/ministack"
 	"$(TOOLS)/ministack/bin/python3" -m pip $(PIP_INSTALL) -r tools/ministack.txt
+	touch $@
+
+$(TOOLS)/microburst.stamp: tools/microburst.txt tools/microburst-constraints.txt
+	$(PYTHON) -m venv --clear "$(TOOLS)/microburst"
+	"$(TOOLS)/microburst/bin/python3" -m pip $(PIP_INSTALL) -r tools/microburst.txt
 	touch $@
 
 $(TOOLS)/schemathesis.stamp: tools/test-api.txt tools/test-api-constraints.txt
@@ -152,6 +162,7 @@ lock: ## Pin again what the tools need in turn
 	tools/lock "$(PYTHON)" requirements-dev.txt tools/constraints.txt
 	tools/lock "$(PYTHON)" tools/checkov.txt tools/checkov-constraints.txt
 	tools/lock "$(PYTHON)" tools/ministack.txt tools/ministack-constraints.txt
+	tools/lock "$(PYTHON)" tools/microburst.txt tools/microburst-constraints.txt
 	tools/lock "$(PYTHON)" tools/test-api.txt tools/test-api-constraints.txt
 
 clean: ## Remove what was built; the tools stay

@@ -1,0 +1,1 @@
+"""The deployment test: `make test-deploy`."""
