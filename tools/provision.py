@@ -20,7 +20,12 @@ CLIENT = {
     "config": Config(retries={"max_attempts": 1}, connect_timeout=2, read_timeout=10),
 }
 # What CloudFormation takes and CreateTable does not, or not in this shape.
-NOT_OF_CREATE_TABLE = {"PointInTimeRecoverySpecification", "SSESpecification", "TimeToLiveSpecification"}
+NOT_OF_CREATE_TABLE = {
+    "DeletionProtectionEnabled",
+    "PointInTimeRecoverySpecification",
+    "SSESpecification",
+    "TimeToLiveSpecification",
+}
 START_SECONDS = 30
 # Good on these servers alone: it is the key of tests/events.
 DEMO_KEY = "prk_demo000000000000_0123456789abcdefghijklmnopqrstuv"
