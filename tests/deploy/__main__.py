@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 
-from . import expand, limits, resources, story
+from . import events, expand, limits, resources, story
 from .expand import Template
 from .faults import TIMEOUT, VISIBILITY, Faults
 from .receiver import Receiver, receiver
@@ -23,6 +23,7 @@ from .servers import Cloud, cloud
 from .stack import OPERATOR, Stack, bootstraps
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent.parent
+EVENTS = REPOSITORY / "tests" / "events"
 # The tests' processor, whatever is deployed.
 PARAMETERS = {"Architecture": "x86_64", "OperatorKeySha256": hashlib.sha256(OPERATOR.encode()).hexdigest()}
 
@@ -53,6 +54,8 @@ def told(report: Report, stack: Stack, source: Template, receiver: Receiver) -> 
     resources.Resources(report, stack, stack.template).check()
     report.part("each route answers")
     story.routes_answer(report, stack, source)
+    report.part("event files")
+    events.check(report, stack, source, EVENTS)
     report.part("the story")
     story.Story(report, stack, receiver).tell()
     story.nothing_left(report, stack)
@@ -71,7 +74,7 @@ def faulty(report: Report, servers: Cloud, template: Template, code: dict, sam: 
     # All that a batch has goes to one host here.
     stack = Stack(servers, "faults", sam, PARAMETERS | {"MaxPerHost": "10"})
     stack.put(expand.hurried(expand.for_ministack(template, code, proxy), TIMEOUT, VISIBILITY))
-    schedule = (REPOSITORY / "tests" / "events" / "schedule.json").read_bytes()
+    schedule = (EVENTS / "schedule.json").read_bytes()
     Faults(report, stack, receiver, schedule).all()
     return stack
 

@@ -56,7 +56,7 @@ class Faults:
         def missing() -> set[str]:
             return ids - set(self.receiver.events(f"/{name}"))
 
-        until(lambda: not missing(), f"{name}: {len(ids)} events arrive; these do not: {sorted(missing())[:5]}", seconds)
+        until(lambda: not missing(), lambda: f"{name}: of {len(ids)} events these do not arrive: {sorted(missing())}", seconds)
 
     def count(self, name: str, ids: set[str], most: int, why: str) -> None:
         """Says what was lost and what came twice."""

@@ -182,7 +182,7 @@ def nothing_left(report: Report, stack: Stack) -> None:
             found[queue] = [int(told[name]) for name in names]
         return found
 
-    until(lambda: not any(map(sum, counts().values())), f"the queues are empty: {counts()}")
+    until(lambda: not any(map(sum, counts().values())), lambda: f"the queues are empty: {counts()}")
     report.ok("nothing waits or is under way in either queue, and none is dead")
 
 
