@@ -48,22 +48,25 @@ def built(sam: str, source: Template, folder: pathlib.Path) -> dict[str, str]:
     return {name: str(folder / "build" / name) for name in expand.of_type(source, "AWS::Serverless::Function")}
 
 
-def told(report: Report, stack: Stack, source: Template, receiver: Receiver) -> None:
-    """The stack as it is for users: its resources, its story, its end."""
+def told(report: Report, stack: Stack, source: Template, receiver: Receiver) -> dict | None:
+    """The stack as it is for users: its resources and its story; how far its scheduler had looked before the latter."""
     report.part("what is deployed")
     resources.Resources(report, stack, stack.template).check()
     report.part("each route answers")
     story.routes_answer(report, stack, source)
     report.part("event files")
     events.check(report, stack, source, EVENTS)
+    # One of them was the scheduler's.
+    before = story.looked_until(stack)
     report.part("the story")
     story.Story(report, stack, receiver).tell()
     story.nothing_left(report, stack)
+    return before
 
 
-def ended(report: Report, stack: Stack) -> None:
+def ended(report: Report, stack: Stack, before: dict | None) -> None:
     report.part("the schedule, and the end")
-    story.schedule_runs(report, stack)
+    story.schedule_runs(report, stack, before)
     story.deleted(report, stack, stack.template)
 
 
@@ -94,12 +97,12 @@ def run(args: argparse.Namespace, report: Report, folder: pathlib.Path) -> None:
             stack.deploy(expand.for_ministack(template, code, {}))
             report.same(stack.describe()["StackStatus"], "CREATE_COMPLETE", "template.yaml is deployed")
             if args.only != "faults":
-                told(report, stack, source, receivers)
+                before = told(report, stack, source, receivers)
             if args.only != "story":
                 faulty(report, servers, template, stack.code(), args.sam, receivers)
             # Last, for the schedule's minute is over by then.
             if args.only != "faults":
-                ended(report, stack)
+                ended(report, stack, before)
         except BaseException:
             explain(servers)
             raise

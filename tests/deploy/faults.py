@@ -185,7 +185,7 @@ class Faults:
             until(lambda: len(set(self.receiver.events("/throttled"))) >= len(ids) // 2, "throttled: half arrive", ARRIVE_SECONDS)
             fired = self.stack.cloud.faults("GET", "fired?limit=10000")
         finally:
-            self.stack.cloud.faults("DELETE", "rules")
+            self.stack.cloud.faults("POST", "rules", [])
         by = {name: sum(one["service"] == name for one in fired) for name in ("dynamodb", "sqs")}
         self.report.check(all(by.values()), f"throttled: {by['dynamodb']} calls of DynamoDB and {by['sqs']} of SQS; {refused} publishes refused", by)
         self.heal("throttled", ids)
