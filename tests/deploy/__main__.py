@@ -30,9 +30,8 @@ PARAMETERS = {"Architecture": "x86_64", "OperatorKeySha256": hashlib.sha256(OPER
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="deploy", description=__doc__.splitlines()[0])
-    parser.add_argument("--ministack", required=True, metavar="PROGRAM")
-    parser.add_argument("--microburst", required=True, metavar="PROGRAM")
-    parser.add_argument("--sam", required=True, metavar="PROGRAM")
+    for program in ("ministack", "microburst", "sam"):
+        parser.add_argument(f"--{program}", type=os.path.abspath, required=True, metavar="PROGRAM")
     parser.add_argument("--bootstraps", type=pathlib.Path, metavar="DIR", help="take DIR/publish/bootstrap and so on, and build nothing")
     parser.add_argument("--only", choices=["story", "faults"], help="leave the other out")
     return parser.parse_args()
