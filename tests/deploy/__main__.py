@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 
-from . import expand, limits, resources, story
+from . import events, expand, limits, resources, story
 from .expand import Template
 from .faults import TIMEOUT, VISIBILITY, Faults
 from .receiver import Receiver, receiver
@@ -23,15 +23,15 @@ from .servers import Cloud, cloud
 from .stack import OPERATOR, Stack, bootstraps
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent.parent
+EVENTS = REPOSITORY / "tests" / "events"
 # The tests' processor, whatever is deployed.
 PARAMETERS = {"Architecture": "x86_64", "OperatorKeySha256": hashlib.sha256(OPERATOR.encode()).hexdigest()}
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="deploy", description=__doc__.splitlines()[0])
-    parser.add_argument("--ministack", required=True, metavar="PROGRAM")
-    parser.add_argument("--microburst", required=True, metavar="PROGRAM")
-    parser.add_argument("--sam", required=True, metavar="PROGRAM")
+    for program in ("ministack", "microburst", "sam"):
+        parser.add_argument(f"--{program}", type=os.path.abspath, required=True, metavar="PROGRAM")
     parser.add_argument("--bootstraps", type=pathlib.Path, metavar="DIR", help="take DIR/publish/bootstrap and so on, and build nothing")
     parser.add_argument("--only", choices=["story", "faults"], help="leave the other out")
     return parser.parse_args()
@@ -47,20 +47,25 @@ def built(sam: str, source: Template, folder: pathlib.Path) -> dict[str, str]:
     return {name: str(folder / "build" / name) for name in expand.of_type(source, "AWS::Serverless::Function")}
 
 
-def told(report: Report, stack: Stack, source: Template, receiver: Receiver) -> None:
-    """The stack as it is for users: its resources, its story, its end."""
+def told(report: Report, stack: Stack, source: Template, receiver: Receiver) -> dict | None:
+    """The stack as it is for users: its resources and its story; how far its scheduler had looked before the latter."""
     report.part("what is deployed")
     resources.Resources(report, stack, stack.template).check()
     report.part("each route answers")
     story.routes_answer(report, stack, source)
+    report.part("event files")
+    events.check(report, stack, source, EVENTS)
+    # One of them was the scheduler's.
+    before = story.looked_until(stack)
     report.part("the story")
     story.Story(report, stack, receiver).tell()
     story.nothing_left(report, stack)
+    return before
 
 
-def ended(report: Report, stack: Stack) -> None:
+def ended(report: Report, stack: Stack, before: dict | None) -> None:
     report.part("the schedule, and the end")
-    story.schedule_runs(report, stack)
+    story.schedule_runs(report, stack, before)
     story.deleted(report, stack, stack.template)
 
 
@@ -71,7 +76,7 @@ def faulty(report: Report, servers: Cloud, template: Template, code: dict, sam: 
     # All that a batch has goes to one host here.
     stack = Stack(servers, "faults", sam, PARAMETERS | {"MaxPerHost": "10"})
     stack.put(expand.hurried(expand.for_ministack(template, code, proxy), TIMEOUT, VISIBILITY))
-    schedule = (REPOSITORY / "tests" / "events" / "schedule.json").read_bytes()
+    schedule = (EVENTS / "schedule.json").read_bytes()
     Faults(report, stack, receiver, schedule).all()
     return stack
 
@@ -91,12 +96,12 @@ def run(args: argparse.Namespace, report: Report, folder: pathlib.Path) -> None:
             stack.deploy(expand.for_ministack(template, code, {}))
             report.same(stack.describe()["StackStatus"], "CREATE_COMPLETE", "template.yaml is deployed")
             if args.only != "faults":
-                told(report, stack, source, receivers)
+                before = told(report, stack, source, receivers)
             if args.only != "story":
                 faulty(report, servers, template, stack.code(), args.sam, receivers)
             # Last, for the schedule's minute is over by then.
             if args.only != "faults":
-                ended(report, stack)
+                ended(report, stack, before)
         except BaseException:
             explain(servers)
             raise

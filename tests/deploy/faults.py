@@ -56,7 +56,7 @@ class Faults:
         def missing() -> set[str]:
             return ids - set(self.receiver.events(f"/{name}"))
 
-        until(lambda: not missing(), f"{name}: {len(ids)} events arrive; these do not: {sorted(missing())[:5]}", seconds)
+        until(lambda: not missing(), lambda: f"{name}: of {len(ids)} events these do not arrive: {sorted(missing())}", seconds)
 
     def count(self, name: str, ids: set[str], most: int, why: str) -> None:
         """Says what was lost and what came twice."""
@@ -185,7 +185,7 @@ class Faults:
             until(lambda: len(set(self.receiver.events("/throttled"))) >= len(ids) // 2, "throttled: half arrive", ARRIVE_SECONDS)
             fired = self.stack.cloud.faults("GET", "fired?limit=10000")
         finally:
-            self.stack.cloud.faults("DELETE", "rules")
+            self.stack.cloud.faults("POST", "rules", [])
         by = {name: sum(one["service"] == name for one in fired) for name in ("dynamodb", "sqs")}
         self.report.check(all(by.values()), f"throttled: {by['dynamodb']} calls of DynamoDB and {by['sqs']} of SQS; {refused} publishes refused", by)
         self.heal("throttled", ids)

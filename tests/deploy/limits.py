@@ -10,7 +10,7 @@ from botocore.validate import ParamValidator
 
 from . import expand
 from .expand import Template, of_type
-from .report import Report
+from .report import Failed, Report
 
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 RESOURCES, OUTPUTS, PARAMETERS, TEMPLATE_BYTES, DESCRIPTION_BYTES = 500, 200, 200, 1_000_000, 1024
@@ -150,7 +150,11 @@ def alarms(report: Report, template: Template) -> None:
         if metrics:
             expressions(report, name, metrics)
     for name, dashboard in of_type(template, "AWS::CloudWatch::Dashboard").items():
-        widgets = json.loads(resolved(dashboard["DashboardBody"], "stack"))["widgets"]
+        body = resolved(dashboard["DashboardBody"], "stack")
+        try:
+            widgets = json.loads(body)["widgets"]
+        except ValueError as error:
+            raise Failed(f"dashboard {name}: {error}") from error
         complete = all({"type", "x", "y", "width", "height", "properties"} <= set(widget) for widget in widgets)
         report.check(bool(widgets) and complete, f"dashboard {name}: JSON of {len(widgets)} widgets", widgets)
 

@@ -68,13 +68,13 @@ class Report:
         return "\n".join(["", "Deployment test: all holds.", *lines])
 
 
-def until(look: Callable[[], T | None], what: str, seconds: float = 30) -> T:
-    """Looks until something is there, and fails if it is not in time."""
+def until(look: Callable[[], T | None], what: str | Callable[[], str], seconds: float = 30) -> T:
+    """Looks until something is there, and fails if it is not in time, with what is the matter by then."""
     deadline = time.monotonic() + seconds
     while True:
         found = look()
         if found:
             return found
         if time.monotonic() > deadline:
-            raise Failed(f"not within {seconds:g} s: {what}")
+            raise Failed(f"not within {seconds:g} s: {what() if callable(what) else what}")
         time.sleep(LOOK_SECONDS)

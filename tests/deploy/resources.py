@@ -93,7 +93,8 @@ class Resources:
         ttl = client.describe_time_to_live(TableName=identifier)["TimeToLiveDescription"]
         wanted = properties.get("TimeToLiveSpecification")
         expected = {"TimeToLiveStatus": "ENABLED" if wanted else "DISABLED"}
-        self.has(f"{name}'s expiry", ttl, expected | ({"AttributeName": wanted["AttributeName"]} if wanted else {}))
+        expected |= {"AttributeName": wanted["AttributeName"]} if wanted else {}
+        self.shown(f"{name}'s expiry", ttl, expected, not wanted or ttl["TimeToLiveStatus"] != "DISABLED")
         backups = client.describe_continuous_backups(TableName=identifier)["ContinuousBackupsDescription"]
         recovery = backups["PointInTimeRecoveryDescription"]
         wanted = {"PointInTimeRecoveryStatus": "ENABLED"}

@@ -41,7 +41,7 @@ class Server:
                 command, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         # Ends the group when this process ends, even if it is killed: its end of the pipe closes then.
-        last_will = ["sh", "-c", 'read -r _; kill -KILL -- "-$0"', str(self.process.pid)]
+        last_will = ["sh", "-c", 'read -r _; kill -s KILL -- "-$0"; rm -rf "$1"', str(self.process.pid), str(folder)]
         self.watchdog = subprocess.Popen(last_will, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
 
     def wait(self, url: str) -> None:

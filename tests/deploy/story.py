@@ -161,12 +161,16 @@ class Story:
         self.report.check(status in (401, 404), f"with the tenant its keys and webhooks go ({status})", status)
 
 
-def schedule_runs(report: Report, stack: Stack) -> None:
-    """The scheduler's own mark in the store: nobody calls it but the schedule."""
-    client, table = stack.cloud.client("dynamodb"), stack.physical["WebhooksTable"]
+def looked_until(stack: Stack) -> dict | None:
+    """How far the scheduler has looked: its own mark in the store."""
     mark = {"pk": {"S": "system"}, "sk": {"S": "swept_until"}}
-    until(lambda: "Item" in client.get_item(TableName=table, Key=mark), "the schedule runs SchedulerFunction", SCHEDULE_SECONDS)
-    report.ok("EventBridge's schedule ran SchedulerFunction, which noted how far it looked")
+    return stack.cloud.client("dynamodb").get_item(TableName=stack.physical["WebhooksTable"], Key=mark).get("Item")
+
+
+def schedule_runs(report: Report, stack: Stack, before: dict | None) -> None:
+    """The scheduler looks further than it had: nobody has called it since but the schedule."""
+    until(lambda: looked_until(stack) != before, "the schedule runs SchedulerFunction", SCHEDULE_SECONDS)
+    report.ok("EventBridge's schedule ran SchedulerFunction, which looked further than before")
 
 
 def nothing_left(report: Report, stack: Stack) -> None:
@@ -182,7 +186,7 @@ def nothing_left(report: Report, stack: Stack) -> None:
             found[queue] = [int(told[name]) for name in names]
         return found
 
-    until(lambda: not any(map(sum, counts().values())), f"the queues are empty: {counts()}")
+    until(lambda: not any(map(sum, counts().values())), lambda: f"the queues are empty: {counts()}")
     report.ok("nothing waits or is under way in either queue, and none is dead")
 
 
