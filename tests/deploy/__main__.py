@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 
-from . import events, expand, limits, resources, story
+from . import decide, events, expand, limits, resources, story
 from .expand import Template
 from .faults import TIMEOUT, VISIBILITY, Faults
 from .receiver import Receiver, receiver
@@ -84,7 +84,7 @@ def faulty(report: Report, servers: Cloud, template: Template, code: dict, sam: 
 def run(args: argparse.Namespace, report: Report, folder: pathlib.Path) -> None:
     source = expand.load(REPOSITORY / "template.yaml")
     report.part("what AWS would refuse")
-    template = expand.translate(source, PARAMETERS)
+    template = decide.decided(expand.translate(source, PARAMETERS), PARAMETERS)
     limits.check(report, source, template)
     report.part("built" if not args.bootstraps else "bootstraps as given")
     code = bootstraps(source, args.bootstraps) if args.bootstraps else built(args.sam, source, folder)

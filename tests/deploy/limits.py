@@ -29,13 +29,11 @@ LONGEST = "x" * 140
 
 
 def resolved(value: object, stand_in: str = LONGEST) -> object:
-    """A value with a text in the place of whatever CloudFormation resolves, and without what `AWS::NoValue` takes away."""
+    """A value with a text in the place of whatever CloudFormation resolves."""
     if isinstance(value, list):
         return [resolved(one, stand_in) for one in value]
     if not isinstance(value, dict):
         return value
-    if "Fn::If" in value:
-        return resolved(value["Fn::If"][1], stand_in)
     if "Fn::Sub" in value:
         text = value["Fn::Sub"] if isinstance(value["Fn::Sub"], str) else value["Fn::Sub"][0]
         return re.sub(r"\$\{[^}]+\}", stand_in, text)

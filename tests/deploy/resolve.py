@@ -58,9 +58,6 @@ class Resolver:
             return self.get(*(of.split(".", 1) if isinstance(of, str) else of))
         if "Fn::Sub" in value:
             return self.substitute(value["Fn::Sub"])
-        if "Fn::If" in value:
-            # The one condition there is: whether alarms are told to somebody, which here they are not.
-            return self(value["Fn::If"][2])
         resolved = {name: self(one) for name, one in value.items()}
         return {name: one for name, one in resolved.items() if one is not NOTHING}
 
