@@ -177,9 +177,9 @@ pub struct Delivery {
     pub attempts: Vec<Attempt>,
     /// When the event was accepted.
     pub created_at: Timestamp,
-    /// How many of its attempts only asked whether a failing receiver is back, or were asked for by somebody: its
     /// How many of its attempts only asked whether a failing receiver is back, were under way when it was found to fail, or were
     /// asked for by somebody: its schedule does not count them.
+    #[serde(default)]
     pub probes: u32,
     /// Its place among its webhook's parked deliveries: when its event was accepted, or when it last was such a probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
