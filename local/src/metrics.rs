@@ -16,7 +16,7 @@ use crate::http::{Answer, gateway};
 const SECONDS: [f64; 16] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 600.0, 86_400.0];
 
-/// How long figures wait to be taken in: some thousands, at most. In a second there may be so many that they take 3 MiB.
+/// How long figures wait to be taken in: some thousands, at most.
 const UPKEEP: Duration = Duration::from_millis(200);
 
 /// What was counted and timed since the start.
