@@ -44,7 +44,6 @@ test: tools ## Run every test. ARGS="NAME" picks some
 	$(WITH_VENV) \
 	POSTRIDER_DYNAMODB_LOCAL="$(DYNAMODB)" \
 	POSTRIDER_MINISTACK="$(MINISTACK)" \
-	POSTRIDER_CARGO_LAMBDA="$(VENV)/bin/cargo-lambda" \
 	POSTRIDER_PYTHON="$(VENV)/bin/python3" \
 	POSTRIDER_NODE_MODULES="$(TOOLS)/node/node_modules" \
 	cargo test --workspace $(ARGS)

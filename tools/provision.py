@@ -19,13 +19,8 @@ CLIENT = {
     "aws_secret_access_key": "test",
     "config": Config(retries={"max_attempts": 1}, connect_timeout=2, read_timeout=10),
 }
-# What CloudFormation takes and CreateTable does not, or not in this shape.
-NOT_OF_CREATE_TABLE = {
-    "DeletionProtectionEnabled",
-    "PointInTimeRecoverySpecification",
-    "SSESpecification",
-    "TimeToLiveSpecification",
-}
+# What CreateTable takes as CloudFormation does, and a local server has a use for.
+OF_CREATE_TABLE = {"AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema"}
 START_SECONDS = 30
 # Good on these servers alone: it is the key of tests/events.
 DEMO_KEY = "prk_demo000000000000_0123456789abcdefghijklmnopqrstuv"
@@ -74,7 +69,7 @@ def main(template, dynamodb_url, sqs_url):
     for name, resource in resources.items():
         properties = resource.get("Properties", {})
         if resource["Type"] == "AWS::DynamoDB::Table":
-            wanted = {key: value for key, value in properties.items() if key not in NOT_OF_CREATE_TABLE}
+            wanted = {key: value for key, value in properties.items() if key in OF_CREATE_TABLE}
             dynamodb.create_table(TableName=name, **wanted)
             if "TimeToLiveSpecification" in properties:
                 dynamodb.update_time_to_live(
